@@ -1,0 +1,179 @@
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+import { WarpgaugeError } from './errors.ts';
+
+/** What the kernel mapped behind a range, bytes by page size; see native/memory/page_proof.h. */
+export interface NativePageProof {
+  readonly bytes4k: number;
+  readonly bytesThp: number;
+  readonly bytes2m: number;
+  readonly bytes1g: number;
+  readonly bytesOther: number;
+  readonly bytesZero: number;
+  readonly bytesAbsent: number;
+  readonly method: string;
+}
+
+/** A mapped, populated and proven region; `buffer` is an external ArrayBuffer of exactly `bytes`. */
+export interface NativeRegion {
+  readonly buffer: ArrayBuffer;
+  readonly address: bigint;
+  readonly mappedBytes: number;
+  /** null while nothing is populated. */
+  readonly proof: NativePageProof | null;
+  /** Minor faults that population took, the independent cross-check of the proof. */
+  readonly populateFaults: number | null;
+  readonly numaNodes: readonly number[];
+  readonly fd: number;
+}
+
+export interface NativeRegionOptions {
+  readonly bytes: number;
+  readonly pages: '4k' | 'thp' | '2m' | '1g';
+  /** -1: the thread's own policy. */
+  readonly numaNode: number;
+  readonly lock: boolean;
+  readonly shared: boolean;
+  readonly populate: boolean;
+  /** 0: chosen by size and CPU count. */
+  readonly threads: number;
+}
+
+/** One request to the copying child; complete and valid, native has no defaults. */
+export interface NativeSampleSpec {
+  readonly op: 'HtoD' | 'DtoH' | 'vectorAdd' | 'touch' | 'populate' | 'pin';
+  readonly pin: 'none' | 'register' | 'hostalloc';
+  readonly state: 'cold' | 'warm';
+  readonly kind: '4k' | '4k-split' | 'thp' | '2m' | '1g' | 'driver';
+  readonly bytes: number;
+  /** Unique to (cell, sample): the seed of the data pattern. */
+  readonly patternSeed: number;
+  /** Node the buffer is bound to; -1: the thread's own policy. */
+  readonly numaNode: number;
+  /** Allocate, touch and free the same kind and size before a cold sample. */
+  readonly condition: boolean;
+  /** Write the buffer before a warm copy. Off only in tests of the zero-page guard. */
+  readonly fill: boolean;
+  /** Walk this many bytes before the timed region; 0: leave the cache as it is. */
+  readonly flushBytes: number;
+  /** Test hooks, see CopyFault in native/copy/backend.h: -1 and 0 mean none. */
+  readonly dropPage: number;
+  readonly stretch: number;
+}
+
+/** Raw readings of one sample: native measures, TypeScript judges. All times in ns. */
+export interface NativeSample {
+  readonly timeNs: number;
+  readonly hostNs: number;
+  readonly eventNs: number | null;
+  readonly userNs: number;
+  readonly sysNs: number;
+  readonly faultsPerf: number | null;
+  readonly faultsPerfScope: 'user+kernel' | 'user' | null;
+  readonly faultsPerfWhy: string | null;
+  readonly minfltThread: number;
+  readonly majfltThread: number;
+  readonly minfltProc: number;
+  readonly pinsApprox: number | null;
+  readonly dtlbMiss: number | null;
+  readonly dtlbWhy: string | null;
+  readonly stealNs: number | null;
+  readonly vcsw: number;
+  readonly ivcsw: number;
+  readonly compactStall: number | null;
+  readonly allocstall: number | null;
+  readonly thpFaultAlloc: number | null;
+  readonly thpFaultFallback: number | null;
+  readonly gpuBefore: NativeGpuState | null;
+  readonly gpuAfter: NativeGpuState | null;
+  readonly phases: Readonly<Record<string, number>>;
+  readonly pageBefore: NativePageProof | null;
+  readonly pageAfter: NativePageProof | null;
+  readonly numaNodes: readonly number[];
+  readonly verified: boolean;
+  readonly verifiedBy: 'compare' | 'replay' | 'readback' | null;
+  /** Offset of the first wrong byte; -1 when the data is right or was not checked. */
+  readonly firstBadOffset: number;
+}
+
+export interface NativeGpuState {
+  readonly smMhz: number | null;
+  readonly memoryMhz: number | null;
+  readonly pcieGen: number | null;
+  readonly pcieWidth: number | null;
+  readonly replays: number | null;
+  readonly throttle: number | null;
+}
+
+export interface NativeBackendOptions {
+  readonly backend: 'host' | 'cuda';
+  readonly device: number;
+  /** Override paths of the driver libraries; empty: search. */
+  readonly cudaPath: string;
+  readonly nvmlPath: string;
+}
+
+export interface NativeBackendInfo {
+  readonly backend: 'host' | 'cuda';
+  readonly stagingBytes: number;
+  readonly llcBytes: number;
+  readonly device: {
+    readonly name: string;
+    readonly uuid: string;
+    readonly pciAddress: string;
+    readonly computeCapability: string;
+    readonly driver: string;
+    readonly cuda: string;
+    readonly memoryBytes: number;
+    readonly numaNode: number;
+    readonly pageableAccess: boolean | null;
+    readonly hostPageTables: boolean | null;
+    readonly simulated: boolean;
+  } | null;
+}
+
+/** The native functions, exactly as C++ exports them. Only files of lib/ that name it in their header use it. */
+export interface Binding {
+  setErrorClass(errorClass: typeof WarpgaugeError): void;
+  /** CLOCK_MONOTONIC in ns. */
+  monotonicNs(): bigint;
+
+  // native/addon/region_addon.cc
+  allocateRegion(options: NativeRegionOptions): Promise<NativeRegion>;
+  /** Detaches the buffer and unmaps. Idempotent. */
+  releaseRegion(buffer: ArrayBuffer): void;
+  proveRegion(buffer: ArrayBuffer): NativePageProof;
+
+  // native/addon/copy_addon.cc: used by the copying child only; blocks the calling thread
+  openBackend(options: NativeBackendOptions): NativeBackendInfo;
+  runSample(spec: NativeSampleSpec): NativeSample;
+  /** Pins the calling thread, asks for SIGKILL when the parent dies and checks that it is still `parentPid`. */
+  enterChild(options: { readonly parentPid: number; readonly cpu: number }): void;
+
+  // native/addon/probe_addon.cc: for doctor; opens and closes, changes nothing
+  /** dlopen only: never calls an init function. Path of the library, or the loader's reason as an error. */
+  probeLibrary(names: readonly string[]): { readonly path: string } | { readonly reason: string };
+  /** Opens one perf event for this thread: null when it works, else errno. */
+  probePerfEvent(type: number, config: number, excludeKernel: boolean): number | null;
+  /** io_uring_setup and close: null when it works, else errno. */
+  probeIoUring(): number | null;
+  /** PAGEMAP_SCAN on one page of our own: null when it works, else errno. */
+  probePagemapScan(): number | null;
+  /** MADV_POPULATE_WRITE on one page of our own: null when it works, else errno. */
+  probePopulateWrite(): number | null;
+  /** prctl(PR_GET_THP_DISABLE): 0 enabled, 1 disabled, 3 disabled except advised; negative errno. */
+  thpDisabled(): number;
+}
+
+const require = createRequire(import.meta.url);
+let loaded: Binding | undefined;
+
+/** Loads the addon on first use; the error names every place that was tried and the fix. */
+export function loadBinding(): Binding {
+  if (loaded === undefined) {
+    const root = dirname(require.resolve('warpgauge/package.json'));
+    loaded = (require('node-gyp-build') as (root: string) => Binding)(root);
+    loaded.setErrorClass(WarpgaugeError);
+  }
+  return loaded;
+}

@@ -1,0 +1,1 @@
+export { type ErrorCode, type ErrorDetails, type ErrorRecord, WarpgaugeError } from './errors.ts';

@@ -1,0 +1,25 @@
+#include "addon/environment.h"
+#include "addon/errors.h"
+#include "addon/napi_setup.h"
+#include "core/clock.h"
+
+namespace warpgauge {
+namespace {
+
+// TypeScript: monotonicNs(): bigint
+Napi::Value MonotonicNsJs(const Napi::CallbackInfo& info) {
+  return Napi::BigInt::New(info.Env(), MonotonicNs());
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new Environment);  // owned by Node from here on
+  InitErrors(env, exports);
+  exports.Set("monotonicNs", Napi::Function::New(env, MonotonicNsJs, "monotonicNs"));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(warpgauge, Init)
+
+}  // namespace warpgauge

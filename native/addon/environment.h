@@ -1,0 +1,13 @@
+#pragma once
+
+#include "addon/napi_setup.h"
+
+namespace warpgauge {
+
+// All state of one JavaScript environment (main thread or worker). Nothing of an environment lives in a
+// global: the addon is loaded into many environments of one process at once.
+struct Environment {
+  Napi::FunctionReference error_class;
+};
+
+}  // namespace warpgauge
