@@ -1,7 +1,7 @@
 {
   "variables": {
     "core_sources": ["native/core/dynamic_library.cc"],
-    "os_sources": [],
+    "os_sources": ["native/os/cpu_cache.cc", "native/os/perf_event.cc", "native/os/vmstat.cc"],
     "gpu_sources": [],
     "memory_sources": [],
     "copy_sources": [],

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace warpgauge {
+
+// System-wide counters of /proc/vmstat that say why memory was slow; cumulative since boot. -1:
+// this kernel has no such line.
+struct VmCounters {
+  int64_t compact_stall = -1;
+  int64_t allocstall = -1;  // sum over the zones
+  int64_t thp_fault_alloc = -1;
+  int64_t thp_fault_fallback = -1;
+  // Pinned pages in units of 4 KB whatever the page size. The kernel batches it per CPU:
+  // differences are off by some tens of pages.
+  int64_t nr_foll_pin_acquired = -1;
+};
+
+// Reads the known lines of `text`; unknown lines, missing lines and a torn last line are skipped.
+VmCounters ParseVmStat(std::string_view text);
+
+// The steal column of the "cpu<N>" line of /proc/stat, in clock ticks; -1 when the line or column
+// is missing (kernels before 2.6.11 have seven columns).
+int64_t ParseStealTicks(std::string_view text, int cpu);
+
+// Keeps /proc/vmstat and /proc/stat open and reads them again by pread: 22 us and 16 us a read on a
+// small guest, no allocation after construction. One thread at a time.
+class VmStat {
+ public:
+  // `root` is put before "/proc"; empty on a real machine.
+  explicit VmStat(const std::string& root = "");
+  VmStat(const VmStat&) = delete;
+  VmStat& operator=(const VmStat&) = delete;
+  ~VmStat();
+
+  // All -1 when the file could not be read.
+  VmCounters Read();
+
+  // Time the hypervisor took from this CPU since boot, ns, in steps of one tick (10 ms as a rule);
+  // -1 when it cannot be read.
+  int64_t StealNs(int cpu);
+
+ private:
+  std::string_view Slurp(int fd);
+
+  int vmstat_fd_ = -1;
+  int stat_fd_ = -1;
+  int64_t tick_ns_ = 0;
+  size_t capacity_ = 0;
+  std::unique_ptr<char[]> buffer_;
+};
+
+}  // namespace warpgauge
