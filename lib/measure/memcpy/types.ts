@@ -294,7 +294,11 @@ export interface DeviceInfo {
 /** The whole result of `measure.memcpy()` and of `bench memcpy --json`. */
 export interface MemcpyDocument {
   readonly schema: 'warpgauge/memcpy/1';
-  readonly tool: { readonly version: string; readonly git: string | null; readonly dirty: boolean | null };
+  readonly tool: {
+    readonly version: string;
+    readonly git: string | null;
+    readonly dirty: boolean | null;
+  };
   readonly argv: readonly string[];
   readonly seed: number;
   /** ISO 8601, UTC. */
