@@ -1,6 +1,7 @@
 #include "addon/environment.h"
 #include "addon/errors.h"
 #include "addon/napi_setup.h"
+#include "addon/probe_addon.h"
 #include "core/clock.h"
 
 namespace warpgauge {
@@ -15,6 +16,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment);  // owned by Node from here on
   InitErrors(env, exports);
   exports.Set("monotonicNs", Napi::Function::New(env, MonotonicNsJs, "monotonicNs"));
+  InitProbes(env, exports);
   return exports;
 }
 

@@ -1,9 +1,11 @@
 #include <linux/perf_event.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -12,6 +14,7 @@
 #include <doctest/doctest.h>
 
 #include "os/cpu_cache.h"
+#include "os/kernel_probe.h"
 #include "os/perf_event.h"
 #include "os/vmstat.h"
 
@@ -221,4 +224,38 @@ TEST_CASE("perf: dTLB misses open with a scope, or say why not") {
     MESSAGE("no dTLB counter here: " << opened.status.message());
     CHECK(opened.status.number() != 0);
   }
+}
+
+TEST_CASE("probes: each works or says why, and leaves no descriptor behind") {
+  const auto descriptors = [] {
+    int count = 0;
+    for ([[maybe_unused]] const auto& entry :
+         std::filesystem::directory_iterator("/proc/self/fd")) {
+      count++;
+    }
+    return count;
+  };
+  const int before = descriptors();
+  const std::pair<const char*, int> probes[] = {
+      {"io_uring", ProbeIoUring()},
+      {"PAGEMAP_SCAN", ProbePagemapScan()},
+      {"MADV_POPULATE_WRITE", ProbePopulateWrite()},
+  };
+  for (const auto& [name, error] : probes) {
+    CHECK(error >= 0);
+    CHECK(error != ENODATA);
+    CHECK(error != EBADF);
+    CHECK(error != EFAULT);
+    if (error != 0) MESSAGE(name << ": " << std::strerror(error));
+  }
+  CHECK(descriptors() == before);
+}
+
+TEST_CASE("probes: what prctl set is what is told") {
+  const int before = ThpDisabled();
+  REQUIRE(before >= 0);
+  REQUIRE(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0);
+  CHECK(ThpDisabled() == 1);
+  REQUIRE(prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0) == 0);
+  CHECK(ThpDisabled() == 0);
 }

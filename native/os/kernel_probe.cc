@@ -1,0 +1,118 @@
+#include "os/kernel_probe.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+
+namespace warpgauge {
+namespace {
+
+// Declared here because the headers of Debian 12 (Linux 6.1) do not have them.
+constexpr int64_t kSysIoUringSetup = 425;
+constexpr int kMadvPopulateWrite = 23;
+
+// struct io_uring_params: only zeros go in, what comes out is not read.
+struct IoUringParams {
+  uint32_t fields[30];
+};
+static_assert(sizeof(IoUringParams) == 120);
+
+// struct pm_scan_arg of PAGEMAP_SCAN.
+struct PagemapScan {
+  uint64_t size;
+  uint64_t flags;
+  uint64_t start;
+  uint64_t end;
+  uint64_t walk_end;
+  uint64_t vec;
+  uint64_t vec_len;
+  uint64_t max_pages;
+  uint64_t category_inverted;
+  uint64_t category_mask;
+  uint64_t category_anyof_mask;
+  uint64_t return_mask;
+};
+static_assert(sizeof(PagemapScan) == 96);
+
+struct PageRegion {
+  uint64_t start;
+  uint64_t end;
+  uint64_t categories;
+};
+
+constexpr uint64_t kPageIsPresent = 8;
+
+// One anonymous page, gone at the end of the probe.
+class Page {
+ public:
+  Page()
+      : bytes_(static_cast<size_t>(sysconf(_SC_PAGESIZE))),
+        address_(
+            mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
+  Page(const Page&) = delete;
+  Page& operator=(const Page&) = delete;
+  ~Page() {
+    if (mapped()) munmap(address_, bytes_);
+  }
+
+  [[nodiscard]] bool mapped() const { return address_ != MAP_FAILED; }
+  [[nodiscard]] void* address() const { return address_; }
+  [[nodiscard]] size_t bytes() const { return bytes_; }
+
+ private:
+  size_t bytes_;
+  void* address_;
+};
+
+}  // namespace
+
+int ProbeIoUring() {
+  IoUringParams params{};
+  const int64_t fd = syscall(kSysIoUringSetup, 1, &params);
+  if (fd < 0) return errno;
+  close(static_cast<int>(fd));
+  return 0;
+}
+
+int ProbePagemapScan() {
+  const Page page;
+  if (!page.mapped()) return errno;
+  *static_cast<volatile char*>(page.address()) = 1;
+  const int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  PageRegion region{};
+  PagemapScan scan{};
+  scan.size = sizeof(scan);
+  scan.start = reinterpret_cast<uintptr_t>(page.address());
+  scan.end = scan.start + page.bytes();
+  scan.vec = reinterpret_cast<uintptr_t>(&region);
+  scan.vec_len = 1;
+  scan.category_mask = kPageIsPresent;
+  scan.return_mask = kPageIsPresent;
+  const int regions = ioctl(fd, _IOWR('f', 16, PagemapScan), &scan);
+  const int error = regions < 0 ? errno : 0;
+  close(fd);
+  if (error != 0) return error;
+  // An answer that misses a page we just wrote is no answer.
+  return regions == 1 && region.categories == kPageIsPresent ? 0 : ENODATA;
+}
+
+int ProbePopulateWrite() {
+  const Page page;
+  if (!page.mapped()) return errno;
+  return madvise(page.address(), page.bytes(), kMadvPopulateWrite) == 0 ? 0 : errno;
+}
+
+int ThpDisabled() {
+  const int disabled = prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0);
+  return disabled < 0 ? -errno : disabled;
+}
+
+}  // namespace warpgauge
