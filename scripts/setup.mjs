@@ -134,12 +134,10 @@ function install() {
 
 function native() {
   const addon = 'build/Release/warpgauge.node';
-  const node = [process.execPath, process.version, process.versions.modules, process.arch].join(
-    ' ',
-  );
-  const configuration = contentOf(
-    ['binding.gyp', 'native/sources.gypi', 'node_modules/.warpgauge-lock'].filter(existsSync),
-  );
+  // Headers of npm packages carry no useful times, so make cannot see that they changed: the version tells.
+  const { version } = JSON.parse(readFileSync('node_modules/node-addon-api/package.json', 'utf8'));
+  const node = `${process.execPath} ${process.version} ${process.arch} node-addon-api ${version}`;
+  const configuration = contentOf(['binding.gyp', 'native/sources.gypi']);
   const sources = fingerprint(filesBelow(['native'], (name) => /\.(cc|c|h)$/.test(name)));
   const wanted = [node, configuration, sources].join('\n');
   const before = readStamp(stamp('native'));
@@ -154,11 +152,7 @@ function native() {
   const [nodeBefore, configurationBefore] = before.split('\n');
   // A build for another Node is thrown away whole: object files do not record which headers they saw.
   const fresh = nodeBefore !== node || !existsSync('build/Makefile');
-  const steps = fresh
-    ? ['rebuild']
-    : configurationBefore !== configuration
-      ? ['configure', 'build']
-      : ['build'];
+  const steps = fresh || configurationBefore !== configuration ? ['configure', 'build'] : ['build'];
   say(
     fresh ? 'building the native addon (all of it)' : 'building what changed of the native addon',
   );
@@ -168,21 +162,21 @@ function native() {
     ? [`--nodedir=${prefix}`]
     : [];
   const jobs = ['--jobs', String(availableParallelism())];
-  rmSync(stamp('native'), { force: true });
+  if (fresh) rmSync('build', { recursive: true, force: true });
   for (const step of steps) {
-    run('the native build', process.execPath, [
-      'node_modules/node-gyp/bin/node-gyp.js',
-      step,
-      ...nodedir,
-      ...jobs,
-    ]);
+    const script = 'node_modules/node-gyp/bin/node-gyp.js';
+    // Not a clean slate on failure: after a compile error the next run goes on where this one stopped.
+    if (step !== 'configure') writeStamp(stamp('native'), `${node}\n${configuration}\nunfinished`);
+    run('the native build', process.execPath, [script, step, ...nodedir, ...jobs]);
   }
   writeStamp(stamp('native'), wanted);
 }
 
 /** Compiles `project` when one of its inputs is newer than the last success. */
 function compile(name, project, inputs, output, more = '') {
-  const configurations = ['tsconfig.json', project, 'package.json', 'node_modules/.warpgauge-lock'];
+  // npm's own record of what is installed: types come from there.
+  const installed = 'node_modules/.package-lock.json';
+  const configurations = ['tsconfig.json', project, 'package.json', installed];
   const isSource = (file) => file.endsWith('.ts');
   const sources = filesBelow(inputs, isSource);
   if (sources.length === 0) return false;
