@@ -136,8 +136,8 @@ export interface CellStats {
   readonly q3_ns: number;
   readonly min_ns: number;
   readonly max_ns: number;
-  /** 95 % bootstrap CI of the median throughput, GB/s. */
-  readonly ci95_gbps: readonly [number, number];
+  /** 95 % bootstrap CI of the median throughput, GB/s; null below 3 valid samples. */
+  readonly ci95_gbps: readonly [number, number] | null;
   /** `seq` of samples with modified z > 3.5. Kept in all statistics. */
   readonly outliers: readonly number[];
   /** Samples slower than 3x the median. */
@@ -210,7 +210,8 @@ export interface Comparison {
   readonly metric: Cell['metric'];
   readonly n_pairs: number;
   readonly speedup: number;
-  readonly ci95: readonly [number, number];
+  /** Null below 3 pairs in a run, where no interval is worth its name. */
+  readonly ci95: readonly [number, number] | null;
   /** Interval corrected for the verdict family; null outside the family. */
   readonly ci_adjusted: readonly [number, number] | null;
   readonly in_family: boolean;
