@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module';
-import { dirname } from 'node:path';
+import { loadAddon } from './addon-loader.ts';
 import { WarpgaugeError } from './errors.ts';
 
 /** What the kernel mapped behind a range, bytes by page size; see native/memory/page_proof.h. */
@@ -165,14 +164,16 @@ export interface Binding {
   thpDisabled(): number;
 }
 
-const require = createRequire(import.meta.url);
 let loaded: Binding | undefined;
+
+function isBinding(value: unknown): boolean {
+  return typeof (value as Partial<Binding> | null)?.setErrorClass === 'function';
+}
 
 /** Loads the addon on first use; the error names every place that was tried and the fix. */
 export function loadBinding(): Binding {
   if (loaded === undefined) {
-    const root = dirname(require.resolve('warpgauge/package.json'));
-    loaded = (require('node-gyp-build') as (root: string) => Binding)(root);
+    loaded = loadAddon(isBinding) as Binding;
     loaded.setErrorClass(WarpgaugeError);
   }
   return loaded;
