@@ -8,7 +8,15 @@
       "native/gpu/nvml/reader.cc",
       "native/gpu/nvml/table.cc"
     ],
-    "memory_sources": [],
+    "memory_sources": [
+      "native/memory/failure.cc",
+      "native/memory/hugetlb_cgroup.cc",
+      "native/memory/kernel_files.cc",
+      "native/memory/page_kind.cc",
+      "native/memory/page_proof.cc",
+      "native/memory/region.cc",
+      "native/memory/smaps.cc"
+    ],
     "copy_sources": [],
     "addon_sources": ["native/addon/addon.cc", "native/addon/errors.cc", "native/addon/probe_addon.cc"]
   }

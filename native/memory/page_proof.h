@@ -8,9 +8,9 @@
 
 namespace warpgauge {
 
-// What the kernel really mapped behind a range, in bytes. Two questions, two sources: *how* it is mapped
-// (PAGEMAP_SCAN from Linux 6.7, smaps before), and for hugetlb *which size* (smaps KernelPageSize:
-// PAGEMAP_SCAN returns the same categories for thp, 2m and 1g).
+// What the kernel really mapped behind a range, in bytes. Two questions, two sources: *how* it is
+// mapped (PAGEMAP_SCAN from Linux 6.7, smaps before), and for hugetlb *which size* (smaps
+// KernelPageSize: PAGEMAP_SCAN returns the same categories for thp, 2m and 1g).
 struct PageProof {
   uint64_t bytes_4k = 0;      // present, mapped by 4 KB entries
   uint64_t bytes_thp = 0;     // present, huge, not hugetlb
@@ -22,15 +22,16 @@ struct PageProof {
   const char* method = "";    // "PAGEMAP_SCAN+smaps", "smaps"
 };
 
-// `root` is where /proc is (tests inject recorded trees for the smaps path); `force_smaps` skips PAGEMAP_SCAN.
-// Any thread; allocates; never on a timed path.
+// `root` is where /proc is (tests inject recorded trees for the smaps path); `force_smaps` skips
+// PAGEMAP_SCAN. Any thread; allocates; never on a timed path.
 Result<PageProof> ProvePages(const void* address,
                              size_t bytes,
                              bool force_smaps = false,
                              const char* smaps_path = "/proc/self/smaps");
 
-// Whether `proof` shows the whole of `bytes` (a multiple of 4 KB) in pages of `kind`, none of them the zero page.
-// `allow_absent`: untouched bytes are fine (before a cold copy), but what is there must be of the kind.
+// Whether `proof` shows the whole of `bytes` (a multiple of 4 KB) in pages of `kind`, none of them
+// the zero page. `allow_absent`: untouched bytes are fine (before a cold copy), but what is there
+// must be of the kind.
 Status CheckProof(const PageProof& proof, PageKind kind, size_t bytes, bool allow_absent);
 
 }  // namespace warpgauge
