@@ -136,7 +136,8 @@ function native() {
   const addon = 'build/Release/warpgauge.node';
   // Headers of npm packages carry no useful times, so make cannot see that they changed: the version tells.
   const { version } = JSON.parse(readFileSync('node_modules/node-addon-api/package.json', 'utf8'));
-  const node = `${process.execPath} ${process.version} ${process.arch} node-addon-api ${version}`;
+  const link = contentOf(['native/addon/exports.map']);
+  const node = `${process.execPath} ${process.version} ${process.arch} node-addon-api ${version} ${link}`;
   const configuration = contentOf(['binding.gyp', 'native/sources.gypi']);
   const sources = fingerprint(filesBelow(['native'], (name) => /\.(cc|c|h)$/.test(name)));
   const wanted = [node, configuration, sources].join('\n');

@@ -40,6 +40,7 @@ export function shrinkNative(tree: string): void {
     if (name !== 'core') rmSync(join(native, name), { recursive: true });
   }
   mkdirSync(join(native, 'addon'));
+  cpSync('native/addon/exports.map', join(native, 'addon', 'exports.map'));
   writeFileSync(
     join(native, 'addon', 'addon.cc'),
     [
