@@ -17,7 +17,17 @@
       "native/memory/region.cc",
       "native/memory/smaps.cc"
     ],
-    "copy_sources": [],
-    "addon_sources": ["native/addon/addon.cc", "native/addon/errors.cc", "native/addon/probe_addon.cc"]
+    "copy_sources": [
+      "native/copy/host_backend.cc",
+      "native/copy/io_uring_pin.cc",
+      "native/copy/pattern.cc",
+      "native/copy/sample.cc"
+    ],
+    "addon_sources": [
+      "native/addon/addon.cc",
+      "native/addon/copy_addon.cc",
+      "native/addon/errors.cc",
+      "native/addon/probe_addon.cc"
+    ]
   }
 }

@@ -1,3 +1,4 @@
+#include "addon/copy_addon.h"
 #include "addon/environment.h"
 #include "addon/errors.h"
 #include "addon/napi_setup.h"
@@ -15,6 +16,7 @@ Napi::Value MonotonicNsJs(const Napi::CallbackInfo& info) {
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment);  // owned by Node from here on
   InitErrors(env, exports);
+  InitCopy(env, exports);
   exports.Set("monotonicNs", Napi::Function::New(env, MonotonicNsJs, "monotonicNs"));
   InitProbes(env, exports);
   return exports;

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <memory>
+
 #include "addon/napi_setup.h"
+#include "copy/sample.h"
 
 namespace warpgauge {
 
@@ -8,6 +11,8 @@ namespace warpgauge {
 // global: the addon is loaded into many environments of one process at once.
 struct Environment {
   Napi::FunctionReference error_class;
+  std::unique_ptr<SampleRunner> runner;  // the copying child only
+  int pinned_cpu = -1;
 };
 
 }  // namespace warpgauge

@@ -65,7 +65,8 @@ class CopyBackend {
 
   // Puts the pattern on the device side (source of the next DtoH).
   virtual Status LoadDevice(const Pattern& pattern, size_t bytes) = 0;
-  // Overwrites the device side with something no pattern contains (before a HtoD that will be verified).
+  // Overwrites the first `bytes` of every reserved device buffer with something no pattern contains (before a
+  // HtoD or a vectorAdd that will be verified).
   virtual Status PoisonDevice(size_t bytes) = 0;
   // After anything that emptied the caches: brings the backend's own small buffers back, so that only
   // the user's buffer is cold in cache.
@@ -80,6 +81,8 @@ class CopyBackend {
   virtual Result<int64_t> VerifyHtoD(const uint8_t* host, size_t bytes, const Pattern& pattern) = 0;
   [[nodiscard]] virtual const char* htod_verification() const = 0;  // "replay" | "readback"
 
+  // Whether Register can work at all, asked before the buffer is touched. ERR_IO_URING, ERR_MEMLOCK.
+  virtual Status CheckRegister(size_t /*bytes*/) { return Status::Ok(); }
   // Pins an existing buffer. `*register_ns` / `*unregister_ns` are the duration of the call alone. A failed registration may have faulted
   // pages in: the caller discards the mapping.
   virtual Status Register(uint8_t* host, size_t bytes, int64_t* register_ns) = 0;

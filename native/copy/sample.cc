@@ -52,6 +52,45 @@ Status ZeroPages(const PageProof& proof) {
       .WithFix("write the buffer before copying from it (never switch the fill off)");
 }
 
+// Unregisters on every way out: a buffer that stays registered keeps its pages from the pool, and the next
+// registration of this process fails.
+class Registrations {
+ public:
+  explicit Registrations(CopyBackend* backend) : backend_(backend) {}
+  Registrations(const Registrations&) = delete;
+  Registrations& operator=(const Registrations&) = delete;
+  ~Registrations() {
+    int64_t ns = 0;
+    (void)ReleaseAll(&ns);
+  }
+
+  // Adds the duration of the call to `*total_ns`.
+  Status Add(uint8_t* host, size_t bytes, int64_t* total_ns) {
+    int64_t ns = 0;
+    if (Status s = backend_->Register(host, bytes, &ns); !s.ok()) return s;
+    buffers_.push_back(host);
+    *total_ns = std::max<int64_t>(*total_ns, 0) + ns;
+    return Status::Ok();
+  }
+
+  Status ReleaseAll(int64_t* total_ns) {
+    Status first;
+    *total_ns = 0;
+    while (!buffers_.empty()) {
+      int64_t ns = 0;
+      Status s = backend_->Unregister(buffers_.back(), &ns);
+      buffers_.pop_back();
+      *total_ns += ns;
+      if (first.ok() && !s.ok()) first = std::move(s);
+    }
+    return first;
+  }
+
+ private:
+  CopyBackend* backend_;
+  std::vector<uint8_t*> buffers_;
+};
+
 // What the sources of vectorAdd hold: small integers, so that the sum is exact in doubles.
 double SourceValue(uint64_t seed, size_t index) {
   return static_cast<double>((index * 2654435761U + seed) & 0xFFFFFU);
@@ -95,7 +134,7 @@ const char* PhaseName(Phase phase) {
 
 struct SampleRunner::Counters {
   rusage thread{}, process{};
-  VmStat::Reading vm;
+  VmCounters vm;
   int64_t steal_ns = -1;
   uint64_t faults = 0, dtlb = 0;
   bool has_faults = false, has_dtlb = false;
@@ -108,7 +147,8 @@ SampleRunner::SampleRunner(std::unique_ptr<CopyBackend> backend, int cpu)
   } else {
     faults_why_ = counter.status.message();
   }
-  if (auto counter = OpenDtlbLoadMisses(); counter.ok()) {
+  const char* dtlb_scope = nullptr;
+  if (auto counter = OpenDtlbLoadMisses(&dtlb_scope); counter.ok()) {
     dtlb_ = std::move(counter.value);
   } else {
     dtlb_why_ = counter.status.message();
@@ -118,7 +158,7 @@ SampleRunner::SampleRunner(std::unique_ptr<CopyBackend> backend, int cpu)
 // Slow and shared sources first, the thread's own last: what the reading itself costs stays outside.
 void SampleRunner::ReadBefore(Counters* counters) {
   counters->vm = vmstat_.Read();
-  counters->steal_ns = cpu_ >= 0 ? StealNs(cpu_) : -1;
+  counters->steal_ns = cpu_ >= 0 ? vmstat_.StealNs(cpu_) : -1;
   counters->has_dtlb = dtlb_.Read(&counters->dtlb);
   getrusage(RUSAGE_SELF, &counters->process);
   getrusage(RUSAGE_THREAD, &counters->thread);
@@ -131,7 +171,7 @@ void SampleRunner::ReadAfter(const Counters& before, SampleReading* reading) {
   getrusage(RUSAGE_THREAD, &now.thread);
   getrusage(RUSAGE_SELF, &now.process);
   now.has_dtlb = dtlb_.Read(&now.dtlb);
-  now.steal_ns = cpu_ >= 0 ? StealNs(cpu_) : -1;
+  now.steal_ns = cpu_ >= 0 ? vmstat_.StealNs(cpu_) : -1;
   now.vm = vmstat_.Read();
 
   const auto delta = [](int64_t a, int64_t b) { return a < 0 || b < 0 ? -1 : b - a; };
@@ -287,7 +327,7 @@ Status SampleRunner::RunCopy(const SampleSpec& spec, SampleReading* reading) {
   const Pattern fill(spec.pattern_seed ^ kFillSalt);
 
   if (registers) {
-    if (Status s = IoUringPrecheck(spec.bytes); !s.ok()) return s;
+    if (Status s = backend_->CheckRegister(spec.bytes); !s.ok()) return s;
   }
   if (Status s = backend_->Reserve(spec.bytes, false); !s.ok()) return s;
   if (spec.cold && spec.condition) {
@@ -318,13 +358,15 @@ Status SampleRunner::RunCopy(const SampleSpec& spec, SampleReading* reading) {
   }
   if (registers && !copies) Flush(spec.flush_bytes);
 
+  Registrations registrations(backend_.get());  // after `region`: released before it is unmapped
   if (registers) {
     Counters before;
     if (!copies) {
       ReadBefore(&before);
       reading->time_ns = MonotonicNs();
     }
-    if (Status s = backend_->Register(region.data(), spec.bytes, &PhaseOf(reading, Phase::kRegister));
+    if (Status s = registrations.Add(
+            region.data(), spec.bytes, &PhaseOf(reading, Phase::kRegister));
         !s.ok()) {
       return s;
     }
@@ -374,9 +416,7 @@ Status SampleRunner::RunCopy(const SampleSpec& spec, SampleReading* reading) {
     if (Status s = Verify(spec, region.data(), pattern, reading); !s.ok()) return s;
   }
   if (registers) {
-    if (Status s = backend_->Unregister(region.data(), &PhaseOf(reading, Phase::kUnregister)); !s.ok()) {
-      return s;
-    }
+    if (Status s = registrations.ReleaseAll(&PhaseOf(reading, Phase::kUnregister)); !s.ok()) return s;
   }
   const PhaseTimer timer(reading, Phase::kUnmap);
   region.Unmap();
@@ -435,7 +475,7 @@ Status SampleRunner::RunDriverCopy(const SampleSpec& spec, SampleReading* readin
 Status SampleRunner::RunCalibration(const SampleSpec& spec, SampleReading* reading) {
   const bool pins = spec.op == SampleOp::kPin;
   if (pins) {
-    if (Status s = IoUringPrecheck(spec.bytes); !s.ok()) return s;
+    if (Status s = backend_->CheckRegister(spec.bytes); !s.ok()) return s;
   } else if (spec.condition) {
     const PhaseTimer timer(reading, Phase::kCondition);
     if (Status s = Condition(spec); !s.ok()) return s;
@@ -456,12 +496,13 @@ Status SampleRunner::RunCalibration(const SampleSpec& spec, SampleReading* readi
     Flush(spec.flush_bytes);
   }
 
+  Registrations registrations(backend_.get());
   Counters before;
   Status status;
   ReadBefore(&before);
   reading->time_ns = MonotonicNs();
   if (pins) {
-    status = backend_->Register(region.data(), spec.bytes, &reading->host_ns);
+    status = registrations.Add(region.data(), spec.bytes, &reading->host_ns);
   } else {
     const int64_t start = MonotonicRawNs();
     if (spec.op == SampleOp::kPopulate) {
@@ -476,9 +517,7 @@ Status SampleRunner::RunCalibration(const SampleSpec& spec, SampleReading* readi
   if (!status.ok()) return status;
   if (pins) {
     PhaseOf(reading, Phase::kRegister) = reading->host_ns;
-    if (Status s = backend_->Unregister(region.data(), &PhaseOf(reading, Phase::kUnregister)); !s.ok()) {
-      return s;
-    }
+    if (Status s = registrations.ReleaseAll(&PhaseOf(reading, Phase::kUnregister)); !s.ok()) return s;
   }
   const auto proof = region.Prove();
   if (!proof.ok()) return proof.status;
@@ -538,12 +577,14 @@ Status SampleRunner::RunVectorAdd(const SampleSpec& spec, SampleReading* reading
   }
   reading->has_page_before = true;
 
+  Registrations registrations(backend_.get());
   if (registers) {
-    PhaseOf(reading, Phase::kRegister) = 0;
     for (Region& vector : vectors) {
-      int64_t ns = 0;
-      if (Status s = backend_->Register(vector.data(), spec.bytes, &ns); !s.ok()) return s;
-      PhaseOf(reading, Phase::kRegister) += ns;
+      if (Status s = registrations.Add(
+              vector.data(), spec.bytes, &PhaseOf(reading, Phase::kRegister));
+          !s.ok()) {
+        return s;
+      }
     }
   }
   if (!spec.cold) {
@@ -598,12 +639,7 @@ Status SampleRunner::RunVectorAdd(const SampleSpec& spec, SampleReading* reading
     reading->verified = reading->first_bad_offset < 0;
   }
   if (registers) {
-    PhaseOf(reading, Phase::kUnregister) = 0;
-    for (Region& vector : vectors) {
-      int64_t ns = 0;
-      if (Status s = backend_->Unregister(vector.data(), &ns); !s.ok()) return s;
-      PhaseOf(reading, Phase::kUnregister) += ns;
-    }
+    if (Status s = registrations.ReleaseAll(&PhaseOf(reading, Phase::kUnregister)); !s.ok()) return s;
   }
   const PhaseTimer timer(reading, Phase::kUnmap);
   for (Region& vector : vectors) vector.Unmap();
