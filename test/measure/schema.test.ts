@@ -77,6 +77,13 @@ test('a document without a single cell is valid', () => {
   );
 });
 
+test('intervals are null where there are too few samples', () => {
+  const document = parsed();
+  document.cells[0].stats.ci95_gbps = null;
+  document.comparisons[0].ci95 = null;
+  assert.equal(validate(document), true);
+});
+
 // biome-ignore lint/suspicious/noExplicitAny: see parsed
 const spoil: Record<string, (document: any) => void> = {
   'a missing field of the document': (document) => delete document.seed,
