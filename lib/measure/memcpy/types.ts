@@ -6,6 +6,9 @@
  * `null` beside a field that says why.
  */
 import type { ErrorRecord } from '../../errors.ts';
+import type { PreflightLine } from '../../host/preflight.ts';
+
+export type { PreflightLine };
 
 export const PAGE_KINDS = ['4k', 'thp', '2m', '1g'] as const;
 /** Host page kinds a user can ask for: 4 KB base pages, transparent 2 MB, hugetlb 2 MB, hugetlb 1 GB. */
@@ -261,15 +264,6 @@ export interface Answer {
   readonly text: string;
   /** Code or command that gets the gain; null when there is nothing to gain. */
   readonly how: string | null;
-}
-
-/** One preflight line: the state of something that changes the numbers. */
-export interface PreflightLine {
-  readonly check: string;
-  readonly level: 'OK' | 'WARN' | 'NO';
-  readonly value: string;
-  readonly effect: string | null;
-  readonly fix: string | null;
 }
 
 /** The device behind the copies. */
