@@ -114,8 +114,12 @@ bool ParseSpec(const Napi::Object& object, SampleSpec* spec) {
 
 Napi::Object SampleObject(Napi::Env env, const SampleReading& reading, const SampleRunner& runner) {
   Napi::Object object = Napi::Object::New(env);
-  const auto set = [&](const char* key, int64_t value) { object.Set(key, static_cast<double>(value)); };
-  const auto set_or_null = [&](const char* key, int64_t value) { object.Set(key, OrNull(env, value)); };
+  const auto set = [&](const char* key, int64_t value) {
+    object.Set(key, static_cast<double>(value));
+  };
+  const auto set_or_null = [&](const char* key, int64_t value) {
+    object.Set(key, OrNull(env, value));
+  };
   const auto text_or_null = [&](const char* key, const char* text) {
     object.Set(key, text == nullptr ? env.Null() : Napi::String::New(env, text));
   };
@@ -126,7 +130,8 @@ Napi::Object SampleObject(Napi::Env env, const SampleReading& reading, const Sam
   set("sysNs", reading.sys_ns);
   set_or_null("faultsPerf", reading.faults_perf);
   text_or_null("faultsPerfScope", runner.faults_scope());
-  text_or_null("faultsPerfWhy", runner.faults_why().empty() ? nullptr : runner.faults_why().c_str());
+  text_or_null("faultsPerfWhy",
+               runner.faults_why().empty() ? nullptr : runner.faults_why().c_str());
   set("minfltThread", reading.minflt_thread);
   set("majfltThread", reading.majflt_thread);
   set("minfltProc", reading.minflt_proc);
@@ -210,7 +215,8 @@ Napi::Value EnterChild(const Napi::CallbackInfo& info) {
   const int cpu = static_cast<int>(Number(options, "cpu"));
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
     return Throw(env,
-                 Status("ERR_SYSCALL", std::string("prctl(PR_SET_PDEATHSIG) failed: ") + std::strerror(errno))
+                 Status("ERR_SYSCALL",
+                        std::string("prctl(PR_SET_PDEATHSIG) failed: ") + std::strerror(errno))
                      .WithSource("prctl", errno));
   }
   // The parent may have died before the request above: then no signal comes, ever.
@@ -222,11 +228,12 @@ Napi::Value EnterChild(const Napi::CallbackInfo& info) {
     CPU_ZERO(&set);
     CPU_SET(cpu, &set);
     if (sched_setaffinity(0, sizeof(set), &set) != 0) {
-      return Throw(env,
-                   Status("ERR_SYSCALL",
-                          "cannot run on CPU " + std::to_string(cpu) + ": " + std::strerror(errno))
-                       .WithFix("choose a CPU of `grep Cpus_allowed_list /proc/self/status` with --cpu")
-                       .WithSource("sched_setaffinity", errno));
+      return Throw(
+          env,
+          Status("ERR_SYSCALL",
+                 "cannot run on CPU " + std::to_string(cpu) + ": " + std::strerror(errno))
+              .WithFix("choose a CPU of `grep Cpus_allowed_list /proc/self/status` with --cpu")
+              .WithSource("sched_setaffinity", errno));
     }
     env.GetInstanceData<Environment>()->pinned_cpu = cpu;
   }

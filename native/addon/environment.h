@@ -7,8 +7,8 @@
 
 namespace warpgauge {
 
-// All state of one JavaScript environment (main thread or worker). Nothing of an environment lives in a
-// global: the addon is loaded into many environments of one process at once.
+// All state of one JavaScript environment (main thread or worker). Nothing of an environment lives
+// in a global: the addon is loaded into many environments of one process at once.
 struct Environment {
   Napi::FunctionReference error_class;
   std::unique_ptr<SampleRunner> runner;  // the copying child only

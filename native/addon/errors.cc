@@ -29,9 +29,8 @@ Napi::Value MakeError(Napi::Env env, const Status& status) {
     error.Set("code", status.code());
     return error.Value();
   }
-  return environment->error_class.New({Napi::String::New(env, status.code()),
-                                       Napi::String::New(env, status.message()),
-                                       details});
+  return environment->error_class.New(
+      {Napi::String::New(env, status.code()), Napi::String::New(env, status.message()), details});
 }
 
 Napi::Value Throw(Napi::Env env, const Status& status) {

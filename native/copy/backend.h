@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "core/status.h"
 #include "copy/pattern.h"
+#include "core/status.h"
 
 namespace warpgauge {
 
@@ -38,12 +38,13 @@ struct BackendDevice {
 
 struct GpuState {  // -1: not readable
   int64_t sm_mhz = -1, memory_mhz = -1, pcie_gen = -1, pcie_width = -1;
-  int64_t replays = -1;        // cumulative
-  int64_t throttle = -1;       // clock event reason bits
+  int64_t replays = -1;   // cumulative
+  int64_t throttle = -1;  // clock event reason bits
 };
 
-// The other side of a copy: a GPU through the CUDA driver API, or a staging buffer of this process that
-// stands in for it ("host proxy"). Single-threaded: made, used and destroyed on the thread that is timed.
+// The other side of a copy: a GPU through the CUDA driver API, or a staging buffer of this process
+// that stands in for it ("host proxy"). Single-threaded: made, used and destroyed on the thread
+// that is timed.
 //
 // The copy calls do exactly the timed operation and read the clock as close to it as possible: no
 // allocation, no page fault of their own, no verification. Everything else is untimed.
@@ -65,26 +66,27 @@ class CopyBackend {
 
   // Puts the pattern on the device side (source of the next DtoH).
   virtual Status LoadDevice(const Pattern& pattern, size_t bytes) = 0;
-  // Overwrites the first `bytes` of every reserved device buffer with something no pattern contains (before a
-  // HtoD or a vectorAdd that will be verified).
+  // Overwrites the first `bytes` of every reserved device buffer with something no pattern contains
+  // (before a HtoD or a vectorAdd that will be verified).
   virtual Status PoisonDevice(size_t bytes) = 0;
-  // After anything that emptied the caches: brings the backend's own small buffers back, so that only
-  // the user's buffer is cold in cache.
+  // After anything that emptied the caches: brings the backend's own small buffers back, so that
+  // only the user's buffer is cold in cache.
   virtual void RewarmStaging(size_t bytes) = 0;
 
   virtual Result<CopyTiming> CopyHtoD(const uint8_t* host, size_t bytes, PinMode pin) = 0;
   virtual Result<CopyTiming> CopyDtoH(uint8_t* host, size_t bytes, PinMode pin) = 0;
 
-  // After CopyHtoD: offset of the first byte on the device side that is not the pattern's, -1 when all is
-  // right. The host backend has overwritten its staging buffer by then and replays the copy loop, chunk by
-  // chunk, over a poisoned buffer.
+  // After CopyHtoD: offset of the first byte on the device side that is not the pattern's, -1 when
+  // all is right. The host backend has overwritten its staging buffer by then and replays the copy
+  // loop, chunk by chunk, over a poisoned buffer.
   virtual Result<int64_t> VerifyHtoD(const uint8_t* host, size_t bytes, const Pattern& pattern) = 0;
   [[nodiscard]] virtual const char* htod_verification() const = 0;  // "replay" | "readback"
 
-  // Whether Register can work at all, asked before the buffer is touched. ERR_IO_URING, ERR_MEMLOCK.
+  // Whether Register can work at all, asked before the buffer is touched. ERR_IO_URING,
+  // ERR_MEMLOCK.
   virtual Status CheckRegister(size_t /*bytes*/) { return Status::Ok(); }
-  // Pins an existing buffer. `*register_ns` / `*unregister_ns` are the duration of the call alone. A failed registration may have faulted
-  // pages in: the caller discards the mapping.
+  // Pins an existing buffer. `*register_ns` / `*unregister_ns` are the duration of the call alone.
+  // A failed registration may have faulted pages in: the caller discards the mapping.
   virtual Status Register(uint8_t* host, size_t bytes, int64_t* register_ns) = 0;
   virtual Status Unregister(uint8_t* host, int64_t* unregister_ns) = 0;
 
@@ -93,11 +95,8 @@ class CopyBackend {
   virtual Status HostFree(uint8_t* host) = 0;
 
   // c = a + b over `count` doubles through the device. ERR_ILLEGAL_CELL on the host backend.
-  virtual Result<VectorAddTiming> VectorAdd(const double* a,
-                                            const double* b,
-                                            double* c,
-                                            size_t count,
-                                            PinMode pin) = 0;
+  virtual Result<VectorAddTiming> VectorAdd(
+      const double* a, const double* b, double* c, size_t count, PinMode pin) = 0;
 
   // Clocks, link and throttle state; all -1 on the host backend. Untimed.
   virtual GpuState ReadGpu() = 0;

@@ -11,7 +11,8 @@ namespace {
 
 constexpr uint8_t kPoison = 0xA5;
 
-// The test hook "+10 %": stays inside the timed region until `share` of the copy's own time has passed again.
+// The test hook "+10 %": stays inside the timed region until `share` of the copy's own time has
+// passed again.
 void Stretch(int64_t start, double share) {
   if (share <= 0) return;
   const int64_t now = MonotonicRawNs();
@@ -20,8 +21,10 @@ void Stretch(int64_t start, double share) {
   }
 }
 
-// memcpy of a chunk that leaves out one 4 KB page of the host buffer: the fault every verification must name.
-void CopyWithout(uint8_t* dst, const uint8_t* src, size_t offset, size_t length, int64_t drop_page) {
+// memcpy of a chunk that leaves out one 4 KB page of the host buffer: the fault every verification
+// must name.
+void CopyWithout(
+    uint8_t* dst, const uint8_t* src, size_t offset, size_t length, int64_t drop_page) {
   const size_t from = static_cast<size_t>(drop_page) * k4KiB;
   for (size_t i = 0; i < length; i += k4KiB) {
     const size_t n = std::min(k4KiB, length - i);
@@ -52,8 +55,8 @@ void StageToUser(uint8_t* host, const uint8_t* staging, size_t bytes) {
 
 Result<std::unique_ptr<CopyBackend>> HostBackend::Open() {
   std::unique_ptr<HostBackend> backend(new HostBackend);
-  // On a transparent huge page where there is one, so that staging costs one TLB entry; where THP is off
-  // the staging buffer is on 4 KB pages for every cell alike.
+  // On a transparent huge page where there is one, so that staging costs one TLB entry; where THP
+  // is off the staging buffer is on 4 KB pages for every cell alike.
   RegionOptions options{.bytes = k2MiB, .kind = PageKind::kThp};
   auto region = Region::Map(options);
   if (!region.ok()) {
@@ -118,8 +121,8 @@ Result<CopyTiming> HostBackend::CopyDtoH(uint8_t* host, size_t bytes, PinMode /*
 Result<int64_t> HostBackend::VerifyHtoD(const uint8_t* host, size_t bytes, const Pattern& pattern) {
   for (size_t done = 0; done < bytes; done += kStagingBytes) {
     const size_t length = std::min(kStagingBytes, bytes - done);
-    // Every chunk has the same content at the same staging offset: without the poison a page that was left
-    // out would show the previous chunk's bytes and pass.
+    // Every chunk has the same content at the same staging offset: without the poison a page that
+    // was left out would show the previous chunk's bytes and pass.
     std::memset(staging_, kPoison, length);
     if (fault_.drop_page < 0) {
       std::memcpy(staging_, host + done, length);
@@ -144,11 +147,8 @@ Result<uint8_t*> HostBackend::HostAlloc(size_t /*bytes*/) { return NotOnHost("pi
 
 Status HostBackend::HostFree(uint8_t* /*host*/) { return NotOnHost("pin=hostalloc"); }
 
-Result<VectorAddTiming> HostBackend::VectorAdd(const double* /*a*/,
-                                               const double* /*b*/,
-                                               double* /*c*/,
-                                               size_t /*count*/,
-                                               PinMode /*pin*/) {
+Result<VectorAddTiming> HostBackend::VectorAdd(
+    const double* /*a*/, const double* /*b*/, double* /*c*/, size_t /*count*/, PinMode /*pin*/) {
   return NotOnHost("vectorAdd");
 }
 

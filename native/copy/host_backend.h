@@ -8,9 +8,10 @@
 
 namespace warpgauge {
 
-// Stands in for a GPU driver on any Linux machine ("host proxy"): the driver copies pageable memory through
-// a pinned staging buffer with one CPU thread, so HtoD is a memcpy loop from the user's buffer into a 1 MiB
-// staging buffer, DtoH the reverse. Registration is io_uring's. No link, no device.
+// Stands in for a GPU driver on any Linux machine ("host proxy"): the driver copies pageable memory
+// through a pinned staging buffer with one CPU thread, so HtoD is a memcpy loop from the user's
+// buffer into a 1 MiB staging buffer, DtoH the reverse. Registration is io_uring's. No link, no
+// device.
 class HostBackend final : public CopyBackend {
  public:
   static Result<std::unique_ptr<CopyBackend>> Open();
@@ -31,11 +32,8 @@ class HostBackend final : public CopyBackend {
   Status Unregister(uint8_t* host, int64_t* unregister_ns) override;
   Result<uint8_t*> HostAlloc(size_t bytes) override;
   Status HostFree(uint8_t* host) override;
-  Result<VectorAddTiming> VectorAdd(const double* a,
-                                    const double* b,
-                                    double* c,
-                                    size_t count,
-                                    PinMode pin) override;
+  Result<VectorAddTiming> VectorAdd(
+      const double* a, const double* b, double* c, size_t count, PinMode pin) override;
   GpuState ReadGpu() override { return {}; }
 
  private:
@@ -46,8 +44,8 @@ class HostBackend final : public CopyBackend {
   IoUringPin pin_;
 };
 
-// The timed loops, apart so that the benchmark of the benchmark can time them against a bare memcpy.
-// Both move `bytes` between `host` and the 1 MiB staging buffer in chunks of kStagingBytes.
+// The timed loops, apart so that the benchmark of the benchmark can time them against a bare
+// memcpy. Both move `bytes` between `host` and the 1 MiB staging buffer in chunks of kStagingBytes.
 void StageFromUser(uint8_t* staging, const uint8_t* host, size_t bytes);
 void StageToUser(uint8_t* host, const uint8_t* staging, size_t bytes);
 

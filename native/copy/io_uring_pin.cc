@@ -19,12 +19,14 @@
 namespace warpgauge {
 namespace {
 
-// From the kernel's io_uring ABI (include/uapi/linux/io_uring.h), which older distributions' headers lack.
+// From the kernel's io_uring ABI (include/uapi/linux/io_uring.h), which older distributions'
+// headers lack.
 constexpr long kSetupCall = 425;     // NOLINT(google-runtime-int): type of syscall()
 constexpr long kRegisterCall = 427;  // NOLINT(google-runtime-int)
 constexpr unsigned kRegisterBuffers = 0;
 constexpr unsigned kUnregisterBuffers = 1;
-constexpr size_t kParamsBytes = 120;  // sizeof(struct io_uring_params): all zero asks for the defaults
+constexpr size_t kParamsBytes =
+    120;  // sizeof(struct io_uring_params): all zero asks for the defaults
 
 // The kernel refuses one iovec above 1 GiB with EFAULT.
 constexpr size_t kMaxIovec = 1ULL << 30;
@@ -95,13 +97,18 @@ Status IoUringPin::Pin(const void* address, size_t bytes, int64_t* duration_ns) 
   }
   const int64_t start = MonotonicRawNs();
   const long result =  // NOLINT(google-runtime-int)
-      syscall(kRegisterCall, ring_, kRegisterBuffers, parts.data(), static_cast<unsigned>(parts.size()));
+      syscall(kRegisterCall,
+              ring_,
+              kRegisterBuffers,
+              parts.data(),
+              static_cast<unsigned>(parts.size()));
   *duration_ns = MonotonicRawNs() - start;
   if (result != 0) {
     const int error = errno;
     Status failure = Failure("io_uring_register", error);
     if (error != ENOMEM) return failure;
-    return Status("ERR_MEMLOCK", failure.message() + " (RLIMIT_MEMLOCK counts all pinned memory of the user)")
+    return Status("ERR_MEMLOCK",
+                  failure.message() + " (RLIMIT_MEMLOCK counts all pinned memory of the user)")
         .WithFix("ulimit -l unlimited (as root: prlimit --memlock=unlimited --pid $$)")
         .WithSource("io_uring_register", error);
   }

@@ -7,9 +7,10 @@
 
 namespace warpgauge {
 
-// Kernel pinning without a GPU driver: io_uring buffer registration calls pin_user_pages(FOLL_LONGTERM),
-// the same kernel function as the NVIDIA module's os_lock_user_pages(). Proxy of cuMemHostRegister's kernel
-// half. One registration at a time; single-threaded; move-free owner of the ring descriptor.
+// Kernel pinning without a GPU driver: io_uring buffer registration calls
+// pin_user_pages(FOLL_LONGTERM), the same kernel function as the NVIDIA module's
+// os_lock_user_pages(). Proxy of cuMemHostRegister's kernel half. One registration at a time;
+// single-threaded; move-free owner of the ring descriptor.
 class IoUringPin {
  public:
   IoUringPin() = default;
@@ -18,11 +19,12 @@ class IoUringPin {
   ~IoUringPin();
 
   // Whether `bytes` can be registered at all, asked *before* the call: a registration that fails on
-  // RLIMIT_MEMLOCK has by then faulted and pinned every page, so that a cold buffer is cold no longer.
-  // ERR_IO_URING, ERR_MEMLOCK.
+  // RLIMIT_MEMLOCK has by then faulted and pinned every page, so that a cold buffer is cold no
+  // longer. ERR_IO_URING, ERR_MEMLOCK.
   static Status Check(size_t bytes);
 
-  // `*duration_ns` is that of the registration call alone. On failure the caller must discard the mapping.
+  // `*duration_ns` is that of the registration call alone. On failure the caller must discard the
+  // mapping.
   Status Pin(const void* address, size_t bytes, int64_t* duration_ns);
   Status Unpin(int64_t* duration_ns);
 

@@ -14,12 +14,13 @@
 namespace warpgauge {
 namespace {
 
-// Three patterns per sample, so that data of an earlier phase can never pass for that of a later one.
+// Three patterns per sample, so that data of an earlier phase can never pass for that of a later
+// one.
 constexpr uint64_t kFillSalt = 0x66696c6cULL << 32U;
 constexpr uint64_t kWarmSalt = 0x7761726dULL << 32U;
 
-// Pages of a buffer that was pinned return to the pool after the ring's references are gone; 16-34 ms were
-// seen. A pool that is empty for longer than this is really empty.
+// Pages of a buffer that was pinned return to the pool after the ring's references are gone; 16-34
+// ms were seen. A pool that is empty for longer than this is really empty.
 constexpr int64_t kPinReturnNs = 200'000'000;
 
 constexpr size_t kNodeSamples = 64;
@@ -47,13 +48,14 @@ class PhaseTimer {
 Status ZeroPages(const PageProof& proof) {
   return Status("ERR_ZERO_PAGES",
                 std::to_string(proof.bytes_zero) +
-                    " bytes of the source buffer are the kernel's shared zero page: reading them measures one "
+                    " bytes of the source buffer are the kernel's shared zero page: reading them "
+                    "measures one "
                     "cached page, not memory")
       .WithFix("write the buffer before copying from it (never switch the fill off)");
 }
 
-// Unregisters on every way out: a buffer that stays registered keeps its pages from the pool, and the next
-// registration of this process fails.
+// Unregisters on every way out: a buffer that stays registered keeps its pages from the pool, and
+// the next registration of this process fails.
 class Registrations {
  public:
   explicit Registrations(CopyBackend* backend) : backend_(backend) {}
@@ -155,7 +157,8 @@ SampleRunner::SampleRunner(std::unique_ptr<CopyBackend> backend, int cpu)
   }
 }
 
-// Slow and shared sources first, the thread's own last: what the reading itself costs stays outside.
+// Slow and shared sources first, the thread's own last: what the reading itself costs stays
+// outside.
 void SampleRunner::ReadBefore(Counters* counters) {
   counters->vm = vmstat_.Read();
   counters->steal_ns = cpu_ >= 0 ? vmstat_.StealNs(cpu_) : -1;
@@ -213,17 +216,17 @@ Result<Region> SampleRunner::MapPatiently(const SampleSpec& spec, PageKind kind)
   }
 }
 
-// Allocate, touch and free the same kind and size: in a virtual machine the first touch of memory that the
-// hypervisor took back costs up to 20 times the fault it is meant to measure. It also proves, without any
-// danger of SIGBUS, that the pages can be had at all.
+// Allocate, touch and free the same kind and size: in a virtual machine the first touch of memory
+// that the hypervisor took back costs up to 20 times the fault it is meant to measure. It also
+// proves, without any danger of SIGBUS, that the pages can be had at all.
 Status SampleRunner::Condition(const SampleSpec& spec) {
   auto region = MapPatiently(spec, spec.kind);
   if (!region.ok()) return region.status;
   return region.value.Populate(1);
 }
 
-// Walks memory larger than the last-level cache, so that the timed region starts with nothing of the user's
-// buffer in it.
+// Walks memory larger than the last-level cache, so that the timed region starts with nothing of
+// the user's buffer in it.
 void SampleRunner::Flush(size_t bytes) {
   if (bytes == 0) return;
   if (flush_memory_.mapped_bytes() < bytes) {
@@ -264,8 +267,8 @@ Result<SampleReading> SampleRunner::Run(const SampleSpec& spec) {
   return reading;
 }
 
-// Populates and fills a warm buffer; leaves a cold one untouched. With `fill` off (test hook) the buffer is
-// only read, as a benchmark that forgets to write its source does.
+// Populates and fills a warm buffer; leaves a cold one untouched. With `fill` off (test hook) the
+// buffer is only read, as a benchmark that forgets to write its source does.
 Status SampleRunner::Prepare(const SampleSpec& spec,
                              Region* region,
                              const Pattern* fill,
@@ -365,22 +368,24 @@ Status SampleRunner::RunCopy(const SampleSpec& spec, SampleReading* reading) {
       ReadBefore(&before);
       reading->time_ns = MonotonicNs();
     }
-    if (Status s = registrations.Add(
-            region.data(), spec.bytes, &PhaseOf(reading, Phase::kRegister));
+    if (Status s =
+            registrations.Add(region.data(), spec.bytes, &PhaseOf(reading, Phase::kRegister));
         !s.ok()) {
       return s;
     }
     if (!copies) {
       ReadAfter(before, reading);
       reading->host_ns = PhaseOf(reading, Phase::kRegister);
-      reading->verified = true;  // nothing was copied; the proof afterwards covers what registration did
+      reading->verified =
+          true;  // nothing was copied; the proof afterwards covers what registration did
     }
   }
 
   if (copies) {
     if (!spec.cold) {
       if (!to_device) {
-        if (Status s = backend_->LoadDevice(Pattern(spec.pattern_seed ^ kWarmSalt), spec.bytes); !s.ok()) {
+        if (Status s = backend_->LoadDevice(Pattern(spec.pattern_seed ^ kWarmSalt), spec.bytes);
+            !s.ok()) {
           return s;
         }
       }
@@ -416,14 +421,16 @@ Status SampleRunner::RunCopy(const SampleSpec& spec, SampleReading* reading) {
     if (Status s = Verify(spec, region.data(), pattern, reading); !s.ok()) return s;
   }
   if (registers) {
-    if (Status s = registrations.ReleaseAll(&PhaseOf(reading, Phase::kUnregister)); !s.ok()) return s;
+    if (Status s = registrations.ReleaseAll(&PhaseOf(reading, Phase::kUnregister)); !s.ok())
+      return s;
   }
   const PhaseTimer timer(reading, Phase::kUnmap);
   region.Unmap();
   return Status::Ok();
 }
 
-// pin = hostalloc: the driver owns the memory, so there is nothing of ours to prove and nothing to be cold.
+// pin = hostalloc: the driver owns the memory, so there is nothing of ours to prove and nothing to
+// be cold.
 Status SampleRunner::RunDriverCopy(const SampleSpec& spec, SampleReading* reading) {
   const bool to_device = spec.op == SampleOp::kHtoD;
   const Pattern pattern(spec.pattern_seed);
@@ -441,14 +448,16 @@ Status SampleRunner::RunDriverCopy(const SampleSpec& spec, SampleReading* readin
       (to_device ? pattern : Pattern(spec.pattern_seed ^ kFillSalt)).Fill(host, spec.bytes);
     }
     if (!to_device) {
-      if (Status s = backend_->LoadDevice(Pattern(spec.pattern_seed ^ kWarmSalt), spec.bytes); !s.ok()) {
+      if (Status s = backend_->LoadDevice(Pattern(spec.pattern_seed ^ kWarmSalt), spec.bytes);
+          !s.ok()) {
         return s;
       }
     }
     const auto warm = to_device ? backend_->CopyHtoD(host, spec.bytes, spec.pin)
                                 : backend_->CopyDtoH(host, spec.bytes, spec.pin);
     if (!warm.ok()) return warm.status;
-    if (Status s = to_device ? backend_->PoisonDevice(spec.bytes) : backend_->LoadDevice(pattern, spec.bytes);
+    if (Status s = to_device ? backend_->PoisonDevice(spec.bytes)
+                             : backend_->LoadDevice(pattern, spec.bytes);
         !s.ok()) {
       return s;
     }
@@ -470,8 +479,8 @@ Status SampleRunner::RunDriverCopy(const SampleSpec& spec, SampleReading* readin
   return status.ok() ? std::move(freed) : std::move(status);
 }
 
-// What one page of a kind costs by itself, on mappings that no copy uses: the touch (a fault in user mode),
-// the population (a fault inside the kernel) or the pinning of a written buffer.
+// What one page of a kind costs by itself, on mappings that no copy uses: the touch (a fault in
+// user mode), the population (a fault inside the kernel) or the pinning of a written buffer.
 Status SampleRunner::RunCalibration(const SampleSpec& spec, SampleReading* reading) {
   const bool pins = spec.op == SampleOp::kPin;
   if (pins) {
@@ -517,7 +526,8 @@ Status SampleRunner::RunCalibration(const SampleSpec& spec, SampleReading* readi
   if (!status.ok()) return status;
   if (pins) {
     PhaseOf(reading, Phase::kRegister) = reading->host_ns;
-    if (Status s = registrations.ReleaseAll(&PhaseOf(reading, Phase::kUnregister)); !s.ok()) return s;
+    if (Status s = registrations.ReleaseAll(&PhaseOf(reading, Phase::kUnregister)); !s.ok())
+      return s;
   }
   const auto proof = region.Prove();
   if (!proof.ok()) return proof.status;
@@ -529,8 +539,8 @@ Status SampleRunner::RunCalibration(const SampleSpec& spec, SampleReading* readi
   return Status::Ok();
 }
 
-// c = a + b through the device, all three vectors on pages of the kind. A and B are always written, `cold` is
-// about C alone: the textbook sample never writes it and so times its page faults.
+// c = a + b through the device, all three vectors on pages of the kind. A and B are always written,
+// `cold` is about C alone: the textbook sample never writes it and so times its page faults.
 Status SampleRunner::RunVectorAdd(const SampleSpec& spec, SampleReading* reading) {
   const size_t count = spec.bytes / sizeof(double);
   const bool registers = spec.pin == PinMode::kRegister;
@@ -568,8 +578,8 @@ Status SampleRunner::RunVectorAdd(const SampleSpec& spec, SampleReading* reading
     const auto proof = vectors[i].Prove();
     if (!proof.ok()) return proof.status;
     if (source && proof.value.bytes_zero > 0) return ZeroPages(proof.value);
-    if (Status s = CheckProof(
-            proof.value, spec.kind, vectors[i].mapped_bytes(), !source && spec.cold);
+    if (Status s =
+            CheckProof(proof.value, spec.kind, vectors[i].mapped_bytes(), !source && spec.cold);
         !s.ok()) {
       return s;
     }
@@ -580,8 +590,8 @@ Status SampleRunner::RunVectorAdd(const SampleSpec& spec, SampleReading* reading
   Registrations registrations(backend_.get());
   if (registers) {
     for (Region& vector : vectors) {
-      if (Status s = registrations.Add(
-              vector.data(), spec.bytes, &PhaseOf(reading, Phase::kRegister));
+      if (Status s =
+              registrations.Add(vector.data(), spec.bytes, &PhaseOf(reading, Phase::kRegister));
           !s.ok()) {
         return s;
       }
@@ -639,7 +649,8 @@ Status SampleRunner::RunVectorAdd(const SampleSpec& spec, SampleReading* reading
     reading->verified = reading->first_bad_offset < 0;
   }
   if (registers) {
-    if (Status s = registrations.ReleaseAll(&PhaseOf(reading, Phase::kUnregister)); !s.ok()) return s;
+    if (Status s = registrations.ReleaseAll(&PhaseOf(reading, Phase::kUnregister)); !s.ok())
+      return s;
   }
   const PhaseTimer timer(reading, Phase::kUnmap);
   for (Region& vector : vectors) vector.Unmap();

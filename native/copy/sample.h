@@ -17,7 +17,8 @@ namespace warpgauge {
 
 enum class SampleOp : uint8_t { kHtoD, kDtoH, kVectorAdd, kTouch, kPopulate, kPin };
 
-// One request: complete and valid, TypeScript decides every default (NativeSampleSpec in lib/addon.ts).
+// One request: complete and valid, TypeScript decides every default (NativeSampleSpec in
+// lib/addon.ts).
 struct SampleSpec {
   SampleOp op = SampleOp::kDtoH;
   PinMode pin = PinMode::kNone;
@@ -66,7 +67,8 @@ struct SampleReading {
   int64_t compact_stall = -1, allocstall = -1, thp_fault_alloc = -1, thp_fault_fallback = -1;
   bool has_gpu = false;
   GpuState gpu_before, gpu_after;
-  std::array<int64_t, static_cast<size_t>(Phase::kCount)> phases{};  // -1: the cell has no such phase
+  std::array<int64_t, static_cast<size_t>(Phase::kCount)>
+      phases{};  // -1: the cell has no such phase
   bool has_page_before = false, has_page_after = false;
   PageProof page_before, page_after;
   uint64_t nodes = 0;  // bit mask
@@ -75,16 +77,17 @@ struct SampleReading {
   int64_t first_bad_offset = -1;
 };
 
-// Runs samples on the calling thread, which must be pinned by its owner: counters are those of this thread.
-// Every sample, warm ones too, has its own new mapping: a buffer kept across samples let the luck of the
-// allocator decide 89 of 90 A/A verdicts. Single-threaded; lives as long as the copying child.
+// Runs samples on the calling thread, which must be pinned by its owner: counters are those of this
+// thread. Every sample, warm ones too, has its own new mapping: a buffer kept across samples let
+// the luck of the allocator decide 89 of 90 A/A verdicts. Single-threaded; lives as long as the
+// copying child.
 class SampleRunner {
  public:
   // `cpu`: the processor the thread is pinned to, for steal time; -1 when it is not pinned.
   SampleRunner(std::unique_ptr<CopyBackend> backend, int cpu);
 
-  // Fails when the cell cannot be had (no pages, no pinning, no device) or the zero-page guard refuses it;
-  // wrong data is no failure but `verified` = false with the offset.
+  // Fails when the cell cannot be had (no pages, no pinning, no device) or the zero-page guard
+  // refuses it; wrong data is no failure but `verified` = false with the offset.
   Result<SampleReading> Run(const SampleSpec& spec);
 
   [[nodiscard]] CopyBackend& backend() { return *backend_; }
@@ -103,10 +106,16 @@ class SampleRunner {
   Status RunCopy(const SampleSpec& spec, SampleReading* reading);
   Status RunDriverCopy(const SampleSpec& spec, SampleReading* reading);
   Status TimeCopy(const SampleSpec& spec, uint8_t* host, SampleReading* reading);
-  Status Verify(const SampleSpec& spec, const uint8_t* host, const Pattern& pattern, SampleReading* reading);
+  Status Verify(const SampleSpec& spec,
+                const uint8_t* host,
+                const Pattern& pattern,
+                SampleReading* reading);
   Status RunCalibration(const SampleSpec& spec, SampleReading* reading);
   Status RunVectorAdd(const SampleSpec& spec, SampleReading* reading);
-  Status Prepare(const SampleSpec& spec, Region* region, const Pattern* fill, SampleReading* reading);
+  Status Prepare(const SampleSpec& spec,
+                 Region* region,
+                 const Pattern* fill,
+                 SampleReading* reading);
 
   std::unique_ptr<CopyBackend> backend_;
   int cpu_;

@@ -1,6 +1,11 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { NativeBackendInfo, NativeBackendOptions, NativeSample, NativeSampleSpec } from '../../addon.ts';
+import type {
+  NativeBackendInfo,
+  NativeBackendOptions,
+  NativeSample,
+  NativeSampleSpec,
+} from '../../addon.ts';
 import { WarpgaugeError } from '../../errors.ts';
 import { lineSplitter, type Reply, type Request } from './protocol.ts';
 
@@ -19,7 +24,11 @@ export class CopyChild {
   readonly #process: ChildProcessWithoutNullStreams;
   readonly #state: ChildState;
 
-  private constructor(process: ChildProcessWithoutNullStreams, state: ChildState, info: NativeBackendInfo) {
+  private constructor(
+    process: ChildProcessWithoutNullStreams,
+    state: ChildState,
+    info: NativeBackendInfo,
+  ) {
     this.#process = process;
     this.#state = state;
     this.info = info;
@@ -33,18 +42,23 @@ export class CopyChild {
       env: { ...process.env, NODE_OPTIONS: '' },
     });
     const state = watch(child);
-    const reply = await state.request({
-      op: 'open',
-      parentPid: process.pid,
-      cpu: options.cpu,
-      backend: options.backend,
-    }).catch((error: unknown) => {
-      child.kill('SIGKILL');
-      throw error;
-    });
+    const reply = await state
+      .request({
+        op: 'open',
+        parentPid: process.pid,
+        cpu: options.cpu,
+        backend: options.backend,
+      })
+      .catch((error: unknown) => {
+        child.kill('SIGKILL');
+        throw error;
+      });
     if (!('info' in reply)) {
       child.kill('SIGKILL');
-      throw new WarpgaugeError('ERR_CHILD_DIED', 'the copying child gave an answer of another kind');
+      throw new WarpgaugeError(
+        'ERR_CHILD_DIED',
+        'the copying child gave an answer of another kind',
+      );
     }
     return new CopyChild(child, state, reply.info);
   }
@@ -60,7 +74,10 @@ export class CopyChild {
   async sample(spec: NativeSampleSpec): Promise<NativeSample> {
     const reply = await this.#state.request({ op: 'sample', spec });
     if (!('sample' in reply)) {
-      throw new WarpgaugeError('ERR_CHILD_DIED', 'the copying child gave an answer of another kind');
+      throw new WarpgaugeError(
+        'ERR_CHILD_DIED',
+        'the copying child gave an answer of another kind',
+      );
     }
     return reply.sample;
   }

@@ -2,14 +2,15 @@
  * Which cells an experiment has, which of them have a meaning, and what memory they need. Pure: looks at
  * options, never at the machine.
  */
+import type { ErrorCode } from '../../errors.ts';
 import { formatBytes, GiB, MiB } from '../../units.ts';
-import { createRandom } from './random.ts';
 import {
   DEFAULT_LARGE_SIZE,
   DEFAULT_PIN_SIZE,
   DEFAULT_SIZES,
   type ResolvedOptions,
 } from './options.ts';
+import { createRandom } from './random.ts';
 import {
   type BackendName,
   type CellKey,
@@ -29,7 +30,7 @@ export interface PlannedCell extends CellKey {
   /** Why an illegal or unavailable cell is not run; null: it is. */
   reason: string | null;
   fix: string | null;
-  code: string | null;
+  code: ErrorCode | null;
 }
 
 export interface PlannedCalibration {
@@ -51,7 +52,12 @@ const HOSTALLOC_REASON =
 const VECTOR_HOSTALLOC_REASON = 'vectorAdd compares page kinds; driver memory has one';
 
 /** Why a combination means nothing; null when it is legal. */
-export function illegalReason(dir: Direction, pin: Pin, state: PageState, kind: CellKind): string | null {
+export function illegalReason(
+  dir: Direction,
+  pin: Pin,
+  state: PageState,
+  kind: CellKind,
+): string | null {
   if (pin === 'hostalloc') {
     if (dir === 'vectorAdd') return VECTOR_HOSTALLOC_REASON;
     if (state === 'cold' || kind !== 'driver') return HOSTALLOC_REASON;
@@ -67,7 +73,8 @@ export function illegalReason(dir: Direction, pin: Pin, state: PageState, kind: 
 
 /** Bytes of all pages that one sample maps at a time. */
 export function mappedBytes(key: Pick<CellKey, 'dir' | 'kind' | 'bytes'>): number {
-  const page = key.kind === 'thp' || key.kind === '4k-split' ? 2 * MiB : (PAGE_BYTES[key.kind] ?? 4096);
+  const page =
+    key.kind === 'thp' || key.kind === '4k-split' ? 2 * MiB : (PAGE_BYTES[key.kind] ?? 4096);
   return Math.ceil(key.bytes / page) * page * (key.dir === 'vectorAdd' ? 3 : 1);
 }
 
@@ -89,18 +96,29 @@ function planned(key: CellKey): PlannedCell {
   };
 }
 
-function sizesOf(options: ResolvedOptions, dir: Direction, pin: Pin, state: PageState): readonly number[] {
+function sizesOf(
+  options: ResolvedOptions,
+  dir: Direction,
+  pin: Pin,
+  state: PageState,
+): readonly number[] {
   const asked = options.sizes;
   if (asked !== null) {
-    return pin === 'none' || options.pins !== null ? asked : asked.filter((bytes) => bytes === DEFAULT_PIN_SIZE);
+    return pin === 'none' || options.pins !== null
+      ? asked
+      : asked.filter((bytes) => bytes === DEFAULT_PIN_SIZE);
   }
   if (pin !== 'none' || dir === 'vectorAdd') return [DEFAULT_PIN_SIZE];
-  return dir === 'DtoH' && state === 'cold' ? [...DEFAULT_SIZES, DEFAULT_LARGE_SIZE] : DEFAULT_SIZES;
+  return dir === 'DtoH' && state === 'cold'
+    ? [...DEFAULT_SIZES, DEFAULT_LARGE_SIZE]
+    : DEFAULT_SIZES;
 }
 
 /** Every cell the options ask for, legal or not, and the calibrations that causes need. */
 export function designCells(options: ResolvedOptions, backend: BackendName): Design {
-  const kinds: CellKind[] = options.pages.includes('4k') ? [...options.pages] : ['4k', ...options.pages];
+  const kinds: CellKind[] = options.pages.includes('4k')
+    ? [...options.pages]
+    : ['4k', ...options.pages];
   const cells: PlannedCell[] = [];
   for (const dir of options.directions) {
     for (const pin of options.pins ?? (['none', 'register', 'hostalloc'] as const)) {
@@ -153,26 +171,37 @@ function hostOnlyRows(options: ResolvedOptions): PlannedCell[] {
  * Touch (a user fault), populate (a fault inside the kernel) and pin costs of each kind, at the sizes whose
  * verdicts need a cause: the largest cold size, and the largest that is measured warm too.
  */
-function designCalibrations(cells: readonly PlannedCell[], backend: BackendName): PlannedCalibration[] {
+function designCalibrations(
+  cells: readonly PlannedCell[],
+  backend: BackendName,
+): PlannedCalibration[] {
   const out = new Map<string, PlannedCalibration>();
   const add = (op: PlannedCalibration['op'], kind: CellKind, bytes: number): void => {
     const id = `${op}/${kind}/${bytes}`;
     out.set(id, { id, op, kind, bytes });
   };
   const legal = cells.filter((cell) => cell.legal && cell.kind !== 'driver');
-  const largest = (of: readonly PlannedCell[]): number => Math.max(0, ...of.map((cell) => cell.bytes));
+  const largest = (of: readonly PlannedCell[]): number =>
+    Math.max(0, ...of.map((cell) => cell.bytes));
 
-  const cold = legal.filter((cell) => cell.state === 'cold' && cell.dir !== 'HtoD' && cell.pin === 'none');
-  const warmSizes = new Set(legal.filter((cell) => cell.state === 'warm').map((cell) => cell.bytes));
+  const cold = legal.filter(
+    (cell) => cell.state === 'cold' && cell.dir !== 'HtoD' && cell.pin === 'none',
+  );
+  const warmSizes = new Set(
+    legal.filter((cell) => cell.state === 'warm').map((cell) => cell.bytes),
+  );
   const sizes = new Set([largest(cold), largest(cold.filter((cell) => warmSizes.has(cell.bytes)))]);
   for (const cell of cold) if (sizes.has(cell.bytes)) add('touch', cell.kind, cell.bytes);
 
   const coldPins = legal.filter((cell) => cell.metric === 'register');
-  for (const cell of coldPins) if (cell.bytes === largest(coldPins)) add('populate', cell.kind, cell.bytes);
+  for (const cell of coldPins)
+    if (cell.bytes === largest(coldPins)) add('populate', cell.kind, cell.bytes);
 
   // A GPU driver may pin pageable memory chunk by chunk while it copies; the host proxy never does.
   if (backend === 'cuda') {
-    const warm = legal.filter((cell) => cell.state === 'warm' && cell.pin === 'none' && cell.dir !== 'vectorAdd');
+    const warm = legal.filter(
+      (cell) => cell.state === 'warm' && cell.pin === 'none' && cell.dir !== 'vectorAdd',
+    );
     for (const cell of warm) if (cell.bytes === largest(warm)) add('pin', cell.kind, cell.bytes);
   }
   return [...out.values()];
@@ -187,7 +216,8 @@ export function poolNeeds(design: Design): ReadonlyMap<number, number> {
     needs.set(page, Math.max(needs.get(page) ?? 0, bytes / page));
   };
   for (const cell of design.cells) if (cell.reason === null) demand(cell.kind, mappedBytes(cell));
-  for (const { kind, bytes } of design.calibrations) demand(kind, mappedBytes({ dir: 'DtoH', kind, bytes }));
+  for (const { kind, bytes } of design.calibrations)
+    demand(kind, mappedBytes({ dir: 'DtoH', kind, bytes }));
   return needs;
 }
 
@@ -202,7 +232,10 @@ export function patternSeed(seed: number, id: string, run: number, block: number
 }
 
 /** One line that names how many combinations were left out, and why. */
-export function illegalSummary(cells: readonly PlannedCell[]): { count: number; reasons: readonly string[] } {
+export function illegalSummary(cells: readonly PlannedCell[]): {
+  count: number;
+  reasons: readonly string[];
+} {
   const illegal = cells.filter((cell) => !cell.legal);
   return { count: illegal.length, reasons: [...new Set(illegal.map((cell) => cell.reason ?? ''))] };
 }

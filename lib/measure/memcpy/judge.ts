@@ -40,12 +40,25 @@ export interface SampleContext {
 }
 
 const PHASES = [
-  'map', 'fault', 'condition', 'flush', 'register', 'copy', 'copy_a', 'copy_b', 'kernel', 'copy_c', 'verify',
-  'unregister', 'unmap',
+  'map',
+  'fault',
+  'condition',
+  'flush',
+  'register',
+  'copy',
+  'copy_a',
+  'copy_b',
+  'kernel',
+  'copy_c',
+  'verify',
+  'unregister',
+  'unmap',
 ] as const satisfies readonly (keyof Phases)[];
 
 function phasesOf(raw: NativeSample): Phases {
-  return Object.fromEntries(PHASES.map((name) => [name, raw.phases[name] ?? null])) as unknown as Phases;
+  return Object.fromEntries(
+    PHASES.map((name) => [name, raw.phases[name] ?? null]),
+  ) as unknown as Phases;
 }
 
 function proofOf(raw: NativePageProof | null, nodes: readonly number[]): PageProof | null {
@@ -73,7 +86,8 @@ function gpuOf(raw: NativeSample): GpuReading | null {
     memory_mhz: after.memoryMhz,
     pcie_gen: after.pcieGen,
     pcie_width: after.pcieWidth,
-    replays: before.replays === null || after.replays === null ? null : after.replays - before.replays,
+    replays:
+      before.replays === null || after.replays === null ? null : after.replays - before.replays,
     throttle: after.throttle === null ? null : after.throttle & ~GPU_IDLE_BIT,
   };
 }
@@ -96,7 +110,9 @@ function provenBytes(proof: NativePageProof, kind: CellKind): number {
 }
 
 /** Minor faults that the timed region must show; null where the states do not tell. */
-export function expectedFaults(context: Pick<SampleContext, 'op' | 'kind' | 'bytes' | 'cold' | 'faultedByPinning'>): number | null {
+export function expectedFaults(
+  context: Pick<SampleContext, 'op' | 'kind' | 'bytes' | 'cold' | 'faultedByPinning'>,
+): number | null {
   const page = PAGE_BYTES[context.kind];
   if (page === null || context.op === 'vectorAdd') return null;
   if (context.op === 'pin' || !context.cold || context.faultedByPinning) return 0;
@@ -117,21 +133,25 @@ function whyInvalid(raw: NativeSample, context: SampleContext): string | null {
     }
     if (after.bytesZero > 0) return `${after.bytesZero} bytes are the shared zero page`;
   }
-  if ((raw.compactStall ?? 0) > 0) return `the kernel compacted memory during the sample (compact_stall +${raw.compactStall})`;
-  if ((raw.allocstall ?? 0) > 0) return `the kernel reclaimed memory during the sample (allocstall +${raw.allocstall})`;
+  if ((raw.compactStall ?? 0) > 0)
+    return `the kernel compacted memory during the sample (compact_stall +${raw.compactStall})`;
+  if ((raw.allocstall ?? 0) > 0)
+    return `the kernel reclaimed memory during the sample (allocstall +${raw.allocstall})`;
   if (context.kind === 'thp' && (raw.thpFaultFallback ?? 0) > 0) {
     return `a huge page was refused during the sample (thp_fault_fallback +${raw.thpFaultFallback})`;
   }
   // A GPU driver allocates for itself on the same thread: exact counts hold for the host proxy alone.
   const expected = context.backend === 'host' ? expectedFaults(context) : null;
   if (expected !== null) {
-    const allowed = expected === 0 ? WARM_FAULT_LIMIT : Math.max(2, expected * COLD_FAULT_TOLERANCE);
+    const allowed =
+      expected === 0 ? WARM_FAULT_LIMIT : Math.max(2, expected * COLD_FAULT_TOLERANCE);
     if (Math.abs(raw.minfltThread - expected) > allowed) {
       return `${raw.minfltThread} page faults where ${expected} were expected`;
     }
   }
   const throttle = raw.gpuAfter?.throttle ?? 0;
-  if ((throttle & THROTTLE_BITS) !== 0) return `the GPU was throttled (reasons 0x${throttle.toString(16)})`;
+  if ((throttle & THROTTLE_BITS) !== 0)
+    return `the GPU was throttled (reasons 0x${throttle.toString(16)})`;
   return null;
 }
 

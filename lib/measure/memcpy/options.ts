@@ -124,11 +124,16 @@ export const MIN_BLOCKS = 10;
 const MAX_BYTES = 2 ** 43;
 
 function oneOf<T extends string>(name: string, allowed: readonly T[], value: unknown): T {
-  if (!allowed.includes(value as T)) throw invalidArgument(name, `one of ${allowed.join(', ')}`, value);
+  if (!allowed.includes(value as T))
+    throw invalidArgument(name, `one of ${allowed.join(', ')}`, value);
   return value as T;
 }
 
-function listOf<T extends string>(name: string, allowed: readonly T[], values: readonly unknown[]): readonly T[] {
+function listOf<T extends string>(
+  name: string,
+  allowed: readonly T[],
+  values: readonly unknown[],
+): readonly T[] {
   if (!Array.isArray(values) || values.length === 0) {
     throw invalidArgument(name, `a list of ${allowed.join(', ')}`, values);
   }
@@ -140,17 +145,20 @@ function listOf<T extends string>(name: string, allowed: readonly T[], values: r
 }
 
 function integer(name: string, expected: string, value: number, min: number, max: number): number {
-  if (!Number.isInteger(value) || value < min || value > max) throw invalidArgument(name, expected, value);
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw invalidArgument(name, expected, value);
   return value;
 }
 
 function checkSizes(sizes: readonly number[]): readonly number[] {
-  if (!Array.isArray(sizes) || sizes.length === 0) throw invalidArgument('sizes', 'a list of sizes in bytes', sizes);
+  if (!Array.isArray(sizes) || sizes.length === 0)
+    throw invalidArgument('sizes', 'a list of sizes in bytes', sizes);
   for (const bytes of sizes) {
     integer('sizes', `a size from 4 KiB to ${formatBytes(MAX_BYTES)}`, bytes, 4096, MAX_BYTES);
     if (bytes % 4096 !== 0) throw invalidArgument('sizes', 'whole 4 KiB pages', bytes);
   }
-  if (new Set(sizes).size !== sizes.length) throw invalidArgument('sizes', 'each size once', sizes.join(','));
+  if (new Set(sizes).size !== sizes.length)
+    throw invalidArgument('sizes', 'each size once', sizes.join(','));
   return [...sizes].sort((a, b) => a - b);
 }
 
@@ -162,8 +170,14 @@ export function resolveOptions(options: MemcpyOptions): ResolvedOptions {
   return {
     backend: oneOf('backend', ['auto', 'cuda', 'host'], options.backend ?? 'auto'),
     device: integer('device', 'a device number from 0', options.device ?? 0, 0, 1023),
-    node: options.node === undefined ? null : integer('node', 'a NUMA node from 0 to 63', options.node, 0, 63),
-    cpu: options.cpu === undefined ? null : integer('cpu', 'a processor number from 0', options.cpu, 0, 1023),
+    node:
+      options.node === undefined
+        ? null
+        : integer('node', 'a NUMA node from 0 to 63', options.node, 0, 63),
+    cpu:
+      options.cpu === undefined
+        ? null
+        : integer('cpu', 'a processor number from 0', options.cpu, 0, 1023),
     pages: listOf('pages', PAGE_KINDS, options.pages ?? PAGE_KINDS),
     sizes: options.sizes === undefined ? null : checkSizes(options.sizes),
     states: listOf('states', STATES, options.states ?? STATES),
@@ -171,14 +185,34 @@ export function resolveOptions(options: MemcpyOptions): ResolvedOptions {
     directions: listOf('directions', DIRECTIONS, options.directions ?? DIRECTIONS),
     cache: oneOf('cache', CACHES, options.cache ?? 'flushed'),
     blocks:
-      options.blocks === undefined ? null : integer('blocks', 'a number of blocks from 1', options.blocks, 1, 10_000),
+      options.blocks === undefined
+        ? null
+        : integer('blocks', 'a number of blocks from 1', options.blocks, 1, 10_000),
     budgetNs:
       options.blocks !== undefined
         ? null
-        : integer('budget', 'a time from 1 s to 24 h', options.budgetMs ?? 60_000, 1000, 86_400_000) * 1e6,
+        : integer(
+            'budget',
+            'a time from 1 s to 24 h',
+            options.budgetMs ?? 60_000,
+            1000,
+            86_400_000,
+          ) * 1e6,
     runs: integer('runs', 'a number of runs from 1 to 100', options.runs ?? 1, 1, 100),
-    runIntervalMs: integer('runIntervalMs', 'a time in ms', options.runIntervalMs ?? 5000, 0, 3_600_000),
-    seed: integer('seed', 'an integer from 0 to 2^32-1', options.seed ?? Date.now() % 2 ** 32, 0, 2 ** 32 - 1),
+    runIntervalMs: integer(
+      'runIntervalMs',
+      'a time in ms',
+      options.runIntervalMs ?? 5000,
+      0,
+      3_600_000,
+    ),
+    seed: integer(
+      'seed',
+      'an integer from 0 to 2^32-1',
+      options.seed ?? Date.now() % 2 ** 32,
+      0,
+      2 ** 32 - 1,
+    ),
     reserve: options.reserve ?? false,
     signal: options.signal ?? null,
     onProgress: options.onProgress ?? null,

@@ -77,7 +77,9 @@ export function availableMemoryBytes(): number {
 }
 
 /** Starts the child with the backend asked for; `auto` falls back to the host proxy where no device answers. */
-export async function openChild(options: ResolvedOptions): Promise<{ child: CopyChild; warnings: string[] }> {
+export async function openChild(
+  options: ResolvedOptions,
+): Promise<{ child: CopyChild; warnings: string[] }> {
   const cpu = options.cpu ?? defaultCpu();
   const start = (backend: BackendName): Promise<CopyChild> =>
     CopyChild.start({
@@ -95,7 +97,9 @@ export async function openChild(options: ResolvedOptions): Promise<{ child: Copy
   } catch (error) {
     if (!(error instanceof WarpgaugeError) || error.code === 'ERR_CHILD_DIED') throw error;
     const warnings =
-      error.code === 'ERR_NO_DRIVER' ? [] : [`no CUDA device answers (${error.message}): measuring the host proxy`];
+      error.code === 'ERR_NO_DRIVER'
+        ? []
+        : [`no CUDA device answers (${error.message}): measuring the host proxy`];
     return { child: await start('host'), warnings };
   }
 }
@@ -138,7 +142,9 @@ export async function openPlan(options: ResolvedOptions): Promise<OpenPlan> {
         runs: options.runs,
         budget_ns: options.budgetNs,
         estimate_block_ns: Math.round(block),
-        estimate_total_ns: Math.round(options.budgetNs === null ? total : Math.max(total, options.budgetNs)),
+        estimate_total_ns: Math.round(
+          options.budgetNs === null ? total : Math.max(total, options.budgetNs),
+        ),
         warnings,
       },
     };
@@ -185,7 +191,12 @@ function freePages(pageBytes: number): number {
 function planPools(design: Design, reserve: boolean): PlannedPool[] {
   return [...poolNeeds(design)].map(([page_bytes, pages]) => {
     const available = freePages(page_bytes);
-    return { page_bytes, pages, available, action: available >= pages ? 'have' : reserve ? 'reserve' : 'missing' };
+    return {
+      page_bytes,
+      pages,
+      available,
+      action: available >= pages ? 'have' : reserve ? 'reserve' : 'missing',
+    };
   });
 }
 
@@ -205,8 +216,19 @@ async function estimateBlock(
   const flush = flushBytes(options, info);
   const probe = async (spec: Partial<NativeSampleSpec>): Promise<number | null> => {
     const complete: NativeSampleSpec = {
-      op: 'touch', pin: 'none', state: 'cold', kind: '4k', bytes: PROBE_BYTES, patternSeed: 1, numaNode: -1,
-      condition: true, fill: true, flushBytes: 0, dropPage: -1, stretch: 0, ...spec,
+      op: 'touch',
+      pin: 'none',
+      state: 'cold',
+      kind: '4k',
+      bytes: PROBE_BYTES,
+      patternSeed: 1,
+      numaNode: -1,
+      condition: true,
+      fill: true,
+      flushBytes: 0,
+      dropPage: -1,
+      stretch: 0,
+      ...spec,
     };
     try {
       await child.sample(complete);
@@ -219,18 +241,23 @@ async function estimateBlock(
   };
   const touch4k = ((await probe({})) ?? PROBE_BYTES) / PROBE_BYTES;
   const touchHuge = ((await probe({ kind: 'thp' })) ?? touch4k * PROBE_BYTES) / PROBE_BYTES;
-  const copy = ((await probe({ op: 'DtoH', state: 'warm', flushBytes: flush })) ?? PROBE_BYTES) / PROBE_BYTES;
+  const copy =
+    ((await probe({ op: 'DtoH', state: 'warm', flushBytes: flush })) ?? PROBE_BYTES) / PROBE_BYTES;
 
-  const missing = new Set(pools.filter((pool) => pool.action === 'missing').map((pool) => pool.page_bytes));
+  const missing = new Set(
+    pools.filter((pool) => pool.action === 'missing').map((pool) => pool.page_bytes),
+  );
   const cost = (kind: CellKind, mapped: number, bytes: number, cold: boolean): number => {
-    if ((kind === '2m' && missing.has(2 * MiB)) || (kind === '1g' && missing.has(1024 ** 3))) return 0;
+    if ((kind === '2m' && missing.has(2 * MiB)) || (kind === '1g' && missing.has(1024 ** 3)))
+      return 0;
     const touch = mapped * (kind === '4k' ? touch4k : touchHuge);
     // Cold: conditioning and the sample each touch everything. Warm: populate, fill, one untimed copy.
     // Both: the timed copy and its verification, the walk that flushes, and 300 us of calls and replies.
     return (cold ? 2 * touch : touch + 2 * bytes * copy) + 2 * bytes * copy + flush * copy + 300e3;
   };
   let total = 0;
-  for (const cell of cells) total += cost(cell.kind, mappedBytes(cell), cell.bytes, cell.state === 'cold');
+  for (const cell of cells)
+    total += cost(cell.kind, mappedBytes(cell), cell.bytes, cell.state === 'cold');
   for (const { op, kind, bytes } of calibrations) {
     total += cost(kind, mappedBytes({ dir: 'DtoH', kind, bytes }), bytes, op !== 'pin');
   }

@@ -3,11 +3,21 @@
  * input, replies on its standard output, one reply per request. The copies run in a child so that a SIGBUS
  * inside a driver's memcpy, or a lost GPU, ends a cell and not the caller's process.
  */
-import type { NativeBackendInfo, NativeBackendOptions, NativeSample, NativeSampleSpec } from '../../addon.ts';
+import type {
+  NativeBackendInfo,
+  NativeBackendOptions,
+  NativeSample,
+  NativeSampleSpec,
+} from '../../addon.ts';
 import type { ErrorRecord } from '../../errors.ts';
 
 export type Request =
-  | { readonly op: 'open'; readonly parentPid: number; readonly cpu: number; readonly backend: NativeBackendOptions }
+  | {
+      readonly op: 'open';
+      readonly parentPid: number;
+      readonly cpu: number;
+      readonly backend: NativeBackendOptions;
+    }
   | { readonly op: 'sample'; readonly spec: NativeSampleSpec }
   | { readonly op: 'die' };
 

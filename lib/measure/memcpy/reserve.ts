@@ -1,0 +1,65 @@
+/** Grows the hugetlb pools for one run and gives exactly that back. The only change a benchmark makes. */
+import { WarpgaugeError } from '../../errors.ts';
+import type { PageRequest } from '../../mitigate/pool-plan.ts';
+import type { Reservation } from '../../mitigate/pool-reserve.ts';
+import type { MemcpyPlan } from './plan.ts';
+import type { ReservedPool } from './types.ts';
+
+export interface RunReservation {
+  readonly warnings: readonly string[];
+  release(): Promise<readonly ReservedPool[]>;
+}
+
+/**
+ * Reserves what the plan lacks. Missing permission, or a size the machine has no contiguous memory for, is no
+ * failure: the cells come out unavailable with the command. Another holder of the lock is.
+ */
+export async function reservePools(
+  plan: MemcpyPlan,
+  signal: AbortSignal | null,
+): Promise<RunReservation> {
+  let wanted: PageRequest[] = plan.pools
+    .filter((pool) => pool.action === 'reserve')
+    .map((pool) => ({
+      pageBytes: pool.page_bytes,
+      count: pool.pages,
+      ...(plan.node === null ? {} : { node: plan.node }),
+    }))
+    .sort((a, b) => a.pageBytes - b.pageBytes);
+  const warnings: string[] = [];
+  while (wanted.length > 0) {
+    try {
+      const { pools } = await import('../../mitigate/pools.ts');
+      const reservation = await pools.reserve({
+        pages: wanted,
+        ...(signal === null ? {} : { signal }),
+      });
+      return { warnings: [...warnings, ...reservation.notes], release: () => release(reservation) };
+    } catch (error) {
+      if (!(error instanceof WarpgaugeError)) throw error;
+      if (error.code === 'ERR_PERMISSION' || error.code === 'ERR_INTERRUPTED') {
+        warnings.push(
+          `--reserve changed nothing: ${error.message}${error.fix ? `; ${error.fix}` : ''}`,
+        );
+        break;
+      }
+      if (error.code !== 'ERR_NO_MEMORY') throw error;
+      // The larger the page, the likelier that no contiguous memory is left for it.
+      warnings.push(error.message);
+      wanted = wanted.slice(0, -1);
+    }
+  }
+  return { warnings, release: async () => [] };
+}
+
+async function release(reservation: Reservation): Promise<readonly ReservedPool[]> {
+  const report = await reservation.release();
+  return reservation.grown.map(({ pageBytes, node, pages }) => ({
+    page_bytes: pageBytes,
+    node,
+    pages,
+    returned:
+      report.returned.find((back) => back.pageBytes === pageBytes && back.node === node)?.pages ??
+      0,
+  }));
+}
