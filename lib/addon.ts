@@ -162,6 +162,8 @@ export interface Binding {
   probePopulateWrite(): number | null;
   /** prctl(PR_GET_THP_DISABLE): 0 enabled, 1 disabled, 3 disabled except advised; negative errno. */
   thpDisabled(): number;
+  /** Version of the C library in use, such as "2.36"; null where it is not glibc. */
+  libcVersion(): string | null;
 }
 
 let loaded: Binding | undefined;

@@ -1,2 +1,11 @@
 export { type ErrorCode, type ErrorDetails, type ErrorRecord, WarpgaugeError } from './errors.ts';
+export {
+  type DoctorLine,
+  type DoctorOptions,
+  type DoctorReport,
+  doctor,
+  type EnvironmentOptions,
+  type EnvironmentRecord,
+  environment,
+} from './host/index.ts';
 export * as mitigate from './mitigate/index.ts';

@@ -54,6 +54,12 @@ function refused(reason: string | null): boolean {
   return reason === 'EACCES' || reason === 'EPERM';
 }
 
+function inWords(reason: string | null): string {
+  if (reason === 'ENOENT') return 'ENOENT (this CPU or hypervisor has no such event)';
+  if (refused(reason)) return `${reason} (not allowed for this process)`;
+  return reason ?? 'unknown';
+}
+
 /** The events that were tried: page faults and TLB misses on their own lines, the others together. */
 export function checkPerfEvents(
   events: readonly PerfEventReport[],
@@ -77,7 +83,7 @@ export function checkPerfEvents(
     lines.push({
       check: name,
       level: event.scope === 'user' ? 'WARN' : 'NO',
-      value: event.scope === 'user' ? `user only (${event.reason})` : (event.reason ?? 'unknown'),
+      value: `${event.scope === 'user' ? 'user only: ' : ''}${inWords(event.reason)}`,
       effect: event.scope === 'user' ? partial : lost,
       fix,
     });

@@ -159,19 +159,7 @@ function tryLoad(): { binding: Binding | null; error: ErrorRecord | null } {
   }
 }
 
-/**
- * What this machine can and cannot measure, with the reason and the fix of each gap. Changes nothing: it reads
- * files of /proc and /sys, opens and closes counters on its own thread, and loads the GPU libraries without
- * calling into them, so no device node is created and no driver initialized. Never throws for what a machine
- * lacks.
- *
- * @example
- * ```ts
- * import { doctor } from 'warpgauge';
- * const report = await doctor();
- * for (const line of report.lines) if (line.level !== 'OK') console.log(line.check, line.value, line.fix);
- * ```
- */
+/** The public function of the same name: see lib/host/index.ts. */
 export async function doctor(options: DoctorOptions = {}): Promise<DoctorReport> {
   const { root } = options;
   const started = new Date().toISOString();

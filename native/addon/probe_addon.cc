@@ -1,8 +1,12 @@
 #include "addon/probe_addon.h"
 
-#include <cstdint>
+#include <cstdint>  // defines __GLIBC__ where it is glibc
 #include <string>
 #include <vector>
+
+#if defined(__GLIBC__)
+#include <gnu/libc-version.h>
+#endif
 
 #include "core/dynamic_library.h"
 #include "os/kernel_probe.h"
@@ -73,6 +77,16 @@ Napi::Value ThpDisabledJs(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), ThpDisabled());
 }
 
+// const char *gnu_get_libc_version(void)
+// TypeScript: libcVersion(): string | null
+Napi::Value LibcVersionJs(const Napi::CallbackInfo& info) {
+#if defined(__GLIBC__)
+  return Napi::String::New(info.Env(), gnu_get_libc_version());
+#else
+  return info.Env().Null();
+#endif
+}
+
 }  // namespace
 
 void InitProbes(Napi::Env env, Napi::Object exports) {
@@ -83,6 +97,7 @@ void InitProbes(Napi::Env env, Napi::Object exports) {
   exports.Set("probePopulateWrite",
               Napi::Function::New(env, ProbePopulateWriteJs, "probePopulateWrite"));
   exports.Set("thpDisabled", Napi::Function::New(env, ThpDisabledJs, "thpDisabled"));
+  exports.Set("libcVersion", Napi::Function::New(env, LibcVersionJs, "libcVersion"));
 }
 
 }  // namespace warpgauge

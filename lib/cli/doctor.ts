@@ -1,0 +1,17 @@
+import type { Command } from 'commander';
+import { doctor } from '../host/doctor.ts';
+import { renderDoctor } from '../view/doctor.ts';
+import { print, printJson, renderOptions } from './output.ts';
+
+/** `warpgauge doctor [--json]` */
+export function registerDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .description('what this machine can and cannot measure, with the reason and the fix')
+    .option('--json', 'print one JSON document (warpgauge/doctor/1)')
+    .action(async (options: { json?: true }) => {
+      const report = await doctor();
+      if (options.json) printJson(report);
+      else print(renderDoctor(report, renderOptions()));
+    });
+}
