@@ -333,7 +333,7 @@ function journalFailed(path: string, error: unknown): WarpgaugeError {
 }
 
 /** `{"seq":…,…,"crc":"89abcdef"}`: the CRC is over the text before it, so no canonical form is needed. */
-function encodeLine(value: object): string {
+export function encodeLine(value: object): string {
   const body = JSON.stringify(value).slice(0, -1);
   return `${body},"crc":"${crc32(Buffer.from(body)).toString(16).padStart(8, '0')}"}\n`;
 }

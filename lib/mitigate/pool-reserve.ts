@@ -4,6 +4,8 @@ import { Journal, readJournal, stateFolder } from './journal.ts';
 import { MachineLock } from './lock.ts';
 import { type PlanOptions, type PlanStep, planReserve } from './pool-plan.ts';
 import {
+  GROW,
+  NOTHING,
   type PoolChange,
   type PoolInternals,
   type ReturnReport,
@@ -77,7 +79,7 @@ export class Reservation implements AsyncDisposable {
     try {
       const report =
         this.#path === null
-          ? { returned: [], remaining: [] }
+          ? NOTHING
           : await settleJournal(this.#path, 'released', {
               root: this.#root,
               internals: this.#internals,
@@ -196,7 +198,7 @@ async function growPool(
   journal.append({
     type: 'intent',
     step: index,
-    op: 'pool.grow',
+    op: GROW,
     target: file,
     prior,
     asked: growth,

@@ -33,6 +33,8 @@ export interface ReturnReport {
   readonly returned: readonly PoolChange[];
   /** Pages that are still in use; recover or a second release takes them later. */
   readonly remaining: readonly PoolChange[];
+  /** Pages of ours that somebody else had already taken out of the pool. */
+  readonly gone: readonly PoolChange[];
 }
 
 /** What one journal stands for. */
@@ -64,10 +66,8 @@ export interface JournalReport {
 }
 
 /** What recover or release did about one journal. */
-export interface SettledJournal extends JournalReport {
+export interface SettledJournal extends JournalReport, ReturnReport {
   readonly outcome: 'untouched' | 'returned' | 'partly-returned' | 'void' | 'failed';
-  readonly returned: readonly PoolChange[];
-  readonly remaining: readonly PoolChange[];
   readonly error: ErrorRecord | null;
 }
 
@@ -139,6 +139,11 @@ export function readTarget(
   return { pool, node: parsed.node, persistent };
 }
 
+/** Operations in the journal: pages that we added, gave back, and found taken by others. */
+export const GROW = 'pool.grow';
+const SHRINK = 'pool.shrink';
+const GONE = 'pool.gone';
+
 const clamp = (value: number, most: number): number => Math.max(0, Math.min(value, most));
 
 /**
@@ -160,36 +165,54 @@ export async function settleJournal(
   if (contents.corrupt !== null || contents.header === null) throw corruptJournal(contents);
   const returned: PoolChange[] = [];
   const remaining: PoolChange[] = [];
-  if (isClosed(contents)) return { returned, remaining };
+  const gone: PoolChange[] = [];
+  if (isClosed(contents)) return { returned, remaining, gone };
   const journal = Journal.reopen(contents, internals.onStep);
   try {
-    const { added, unknown, nextStep } = balance(contents);
+    const { added: balanceByFile, unknown, nextStep } = balance(contents);
     // Killed between intent and done: the write happened whole or not at all, and holding the lock
     // nobody else of us has written since. What the pool gained over the value read before the write,
     // at most what was asked, is ours.
     for (const intent of unknown) {
-      const { persistent } = readTarget(intent.target, root);
-      const change = persistent - (intent.prior as number);
-      const observed = clamp(intent.op === 'pool.grow' ? change : -change, intent.asked as number);
+      const change = readTarget(intent.target, root).persistent - (intent.prior as number);
+      const observed = clamp(intent.op === GROW ? change : -change, intent.asked as number);
       journal.append({ type: 'done', step: intent.step, observed, decidedBy: 'reading' });
-      const sign = intent.op === 'pool.grow' ? 1 : -1;
-      added.set(intent.target, (added.get(intent.target) ?? 0) + sign * observed);
+      addUp(balanceByFile, intent, observed);
     }
     let step = nextStep;
-    for (const [file, ours] of added) {
-      if (ours <= 0) continue;
+    for (const [file, added] of balanceByFile) {
+      const { pageBytes, node } = parsePoolFile(file) as { pageBytes: number; node: number | null };
+      const note = (list: PoolChange[], pages: number): void => {
+        if (pages > 0) list.push({ pageBytes, node, pages });
+      };
+      // A pool smaller than our growth lost the rest of it to somebody else. That must be written
+      // down: pages that appear there later are not ours.
+      const { persistent } = readTarget(file, root);
+      const lost = Math.max(0, added - persistent);
+      if (lost > 0) {
+        journal.append({
+          type: 'intent',
+          step,
+          op: GONE,
+          target: file,
+          prior: persistent,
+          asked: lost,
+        });
+        journal.append({ type: 'done', step: step++, observed: lost });
+      }
+      const ours = Math.max(0, added - lost);
       const pages = await waitUntilFree(file, ours, { root, internals });
       const given =
         pages === 0 ? 0 : await shrinkPool(journal, step++, file, pages, { root, internals });
-      const { pageBytes, node } = parsePoolFile(file) as { pageBytes: number; node: number | null };
-      if (given > 0) returned.push({ pageBytes, node, pages: given });
-      if (given < ours) remaining.push({ pageBytes, node, pages: ours - given });
+      note(gone, lost);
+      note(returned, given);
+      note(remaining, ours - given);
     }
     if (remaining.length === 0) journal.append({ type: 'rolledback', reason });
   } finally {
     journal.close();
   }
-  return { returned, remaining };
+  return { returned, remaining, gone };
 }
 
 /** What a journal adds up to by file, and the intents of which it does not know the end. */
@@ -209,11 +232,14 @@ function balance(contents: JournalContents): {
       const intent = open.get(entry.step);
       if (intent === undefined) continue;
       open.delete(entry.step);
-      const sign = intent.op === 'pool.grow' ? 1 : -1;
-      added.set(intent.target, (added.get(intent.target) ?? 0) + sign * (entry.observed as number));
+      addUp(added, intent, entry.observed as number);
     }
   }
   return { added, unknown: [...open.values()], nextStep };
+}
+
+function addUp(added: Map<string, number>, { op, target }: JournalIntent, pages: number): void {
+  added.set(target, (added.get(target) ?? 0) + (op === GROW ? pages : -pages));
 }
 
 /** Waits until `wanted` pages can be taken from a pool, with patience; resolves to how many can. */
@@ -230,10 +256,7 @@ async function waitUntilFree(
     // page then would only make one more.
     const spare = clamp(pool.free - pool.reserved - pool.surplus, own?.free ?? pool.free);
     const takeable = clamp(spare, Math.min(persistent, wanted));
-    // A pool that others made smaller than our growth has no more to give by waiting.
-    if (takeable === wanted || takeable === persistent || performance.now() >= deadline) {
-      return takeable;
-    }
+    if (takeable === wanted || performance.now() >= deadline) return takeable;
     await sleep(POLL_MS);
   }
 }
@@ -248,7 +271,7 @@ async function shrinkPool(
   // Read right before the write: the shorter this window, the less of another's change can be lost.
   const prior = readTarget(file, options.root).persistent;
   const asked = clamp(pages, prior);
-  journal.append({ type: 'intent', step, op: 'pool.shrink', target: file, prior, asked });
+  journal.append({ type: 'intent', step, op: SHRINK, target: file, prior, asked });
   await writePool(file, prior - asked, options);
   const observed = clamp(prior - readTarget(file, options.root).persistent, asked);
   journal.append({ type: 'done', step, observed });
@@ -295,6 +318,9 @@ function journalState(contents: JournalContents, root?: string): JournalState {
   return alive ? 'held' : 'abandoned';
 }
 
+/** A return that had nothing to give. */
+export const NOTHING: ReturnReport = Object.freeze({ returned: [], remaining: [], gone: [] });
+
 /** What `pools.recover` and `pools.release` act upon. */
 const ACTS_ON = {
   recover: new Set<JournalState>(['abandoned', 'other-boot', 'empty']),
@@ -331,8 +357,7 @@ export async function settleAll(
         : {
             ...before,
             outcome: before.state === 'corrupt' ? 'failed' : 'untouched',
-            returned: [],
-            remaining: [],
+            ...NOTHING,
             error: before.state === 'corrupt' ? corruptJournal(contents).toJSON() : null,
           },
     );
@@ -353,7 +378,7 @@ async function settleOne(
   options: StateOptions,
   internals: PoolInternals,
 ): Promise<SettledJournal> {
-  const nothing = { returned: [], remaining: [], error: null };
+  const nothing = { ...NOTHING, error: null };
   try {
     if (before.state === 'empty') {
       rmSync(contents.path, { force: true });
@@ -365,12 +390,9 @@ async function settleOne(
       journal.close();
       return { ...before, outcome: 'void', ...nothing };
     }
-    const { returned, remaining } = await settleJournal(contents.path, mode, {
-      root: options.root,
-      internals,
-    });
-    const outcome = remaining.length === 0 ? 'returned' : 'partly-returned';
-    return { ...before, outcome, returned, remaining, error: null };
+    const given = await settleJournal(contents.path, mode, { root: options.root, internals });
+    const outcome = given.remaining.length === 0 ? 'returned' : 'partly-returned';
+    return { ...before, outcome, ...given, error: null };
   } catch (error) {
     if (!(error instanceof WarpgaugeError)) throw error;
     return { ...before, ...nothing, outcome: 'failed', error: error.toJSON() };
