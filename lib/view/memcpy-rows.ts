@@ -14,7 +14,7 @@ import type {
 } from '../measure/memcpy/types.ts';
 import { PAGE_BYTES } from '../measure/memcpy/types.ts';
 import { formatBytes, KiB } from '../units.ts';
-import { median } from './numbers.ts';
+import { interval, median, percent, ratio } from './numbers.ts';
 
 /** Page kinds in the order of every table and legend. */
 export const KIND_ORDER: readonly CellKind[] = ['4k', '4k-split', 'thp', '2m', '1g', 'driver'];
@@ -49,9 +49,9 @@ export interface CellGroup {
 }
 
 export function groupTitle(group: Pick<CellGroup, 'dir' | 'pin' | 'state' | 'metric'>): string {
+  if (group.metric === 'register') return `${group.dir} ${group.state}, registration only`;
   const pin = group.pin === 'none' ? 'pageable' : group.pin;
-  const metric = group.metric === 'copy' ? '' : `, ${group.metric} time`;
-  return `${group.dir} ${group.state}, ${pin}${metric}`;
+  return `${group.dir} ${group.state}, ${pin}${group.metric === 'total' ? ', total time' : ''}`;
 }
 
 export function measuredGroups(document: Pick<MemcpyDocument, 'cells'>): CellGroup[] {
@@ -108,6 +108,33 @@ export function baseKind(comparison: Pick<Comparison, 'a'>): string {
   return comparison.a.split('/')[3] ?? comparison.a;
 }
 
+/** Why, in one sentence: cause, share with interval and method, and the numbers behind it. */
+export function causeText(comparison: Comparison): string | null {
+  const parts: string[] = [];
+  if (comparison.cause !== null) {
+    let cause = `cause: ${comparison.cause}`;
+    if (comparison.share !== null) {
+      cause += ` ${percent(comparison.share)}`;
+      if (comparison.share_ci95 !== null) {
+        cause += ` ${interval(comparison.share_ci95, (share) => String(Math.round(share * 100)))}`;
+      }
+      cause += ' of the gap';
+      if (comparison.share_method !== null) cause += ` (${comparison.share_method})`;
+    }
+    parts.push(cause);
+  }
+  if (comparison.explanation !== null) parts.push(comparison.explanation);
+  if (comparison.verdict_reason !== null) parts.push(comparison.verdict_reason);
+  if (comparison.total_speedup !== null) {
+    parts.push(`with registration and release ${ratio(comparison.total_speedup)}`);
+  }
+  if (comparison.run_speedups.length > 1) {
+    const runs = comparison.run_speedups;
+    parts.push(`${runs.length} runs: ${ratio(Math.min(...runs))} to ${ratio(Math.max(...runs))}`);
+  }
+  return parts.length === 0 ? null : parts.join('; ');
+}
+
 /** Counters of one cell: medians over its valid samples, `null` where no sample has them. */
 export interface CellCounters {
   readonly faultsPerf: number | null;
@@ -159,6 +186,14 @@ export function provenPages(cell: Cell): string | null {
       return proven.length === 1 ? size : `${size} ${Math.round((100 * bytes) / total)} %`;
     })
     .join(' + ');
+}
+
+/** How the page sizes of the measured cells were proven. */
+export function provenMethods(document: Pick<MemcpyDocument, 'cells'>): string {
+  const methods = new Set(
+    document.cells.flatMap((cell) => (cell.status === 'ok' ? (cell.page.method ?? []) : [])),
+  );
+  return methods.size === 0 ? 'nothing' : [...methods].join('; ');
 }
 
 /** Why an `ok` cell shows no statistics: the reasons of its invalid samples. */

@@ -11,12 +11,14 @@ import {
   baseKind,
   type CellCounters,
   type CellGroup,
+  causeText,
   countersOf,
   groupTitle,
   illegalLine,
   measuredGroups,
   missingRows,
   originLabels,
+  provenMethods,
   provenPages,
   runFacts,
   verdictFamily,
@@ -77,32 +79,6 @@ export function renderPreflight(lines: readonly PreflightLine[], options: Render
     output.push(`  ${paint('green', 'OK  ')} ${first}`, ...rest.map((line) => `       ${line}`));
   }
   return output.join('\n');
-}
-
-function causeText(comparison: Comparison): string | null {
-  const parts: string[] = [];
-  if (comparison.cause !== null) {
-    let cause = `cause: ${comparison.cause}`;
-    if (comparison.share !== null) {
-      cause += ` ${percent(comparison.share)}`;
-      if (comparison.share_ci95 !== null) {
-        cause += ` ${interval(comparison.share_ci95, (share) => String(Math.round(share * 100)))}`;
-      }
-      cause += ' of the gap';
-      if (comparison.share_method !== null) cause += ` (${comparison.share_method})`;
-    }
-    parts.push(cause);
-  }
-  if (comparison.explanation !== null) parts.push(comparison.explanation);
-  if (comparison.verdict_reason !== null) parts.push(comparison.verdict_reason);
-  if (comparison.total_speedup !== null) {
-    parts.push(`with registration and release ${ratio(comparison.total_speedup)}`);
-  }
-  if (comparison.run_speedups.length > 1) {
-    const runs = comparison.run_speedups;
-    parts.push(`${runs.length} runs: ${ratio(Math.min(...runs))} to ${ratio(Math.max(...runs))}`);
-  }
-  return parts.length === 0 ? null : parts.join('; ');
 }
 
 const VERDICT_COLUMNS: readonly Column[] = [
@@ -195,7 +171,8 @@ function faultsText({ faultsPerf, faultsRusage }: CellCounters): string {
 function matrixRows(group: CellGroup, document: MemcpyDocument): Row[] {
   const speedups = against4k(document);
   const ceiling = document.device?.ceiling_gbps ?? null;
-  const link = (gbps: number): string => (ceiling === null ? '' : percent(gbps / ceiling));
+  const link = (gbps: number): string =>
+    ceiling === null || group.metric !== 'copy' ? '' : percent(gbps / ceiling);
   let previous: number | null = null;
   return group.cells.map((cell): Row => {
     const size = cell.bytes === previous ? '' : formatBytes(cell.bytes);
@@ -247,12 +224,9 @@ export function renderMatrix(document: MemcpyDocument, options: RenderOptions): 
     );
   }
   if (groups.length > 0) {
-    const methods = new Set(
-      groups.flatMap((group) => group.cells).flatMap((cell) => cell.page.method ?? []),
-    );
     const legend =
       'GB/s: median, 1 GB = 1e9 bytes, raw 95 % interval. Per page: of that kind. Total: registration, copy and release. Faults: per sample, perf/rusage where they differ (only rusage sees those in pinning). ' +
-      `sys: share in the kernel. -: not measured (sys: below 20 ms the kernel's ticks are too coarse). Page size proven by ${[...methods].join('; ') || 'nothing'}.`;
+      `sys: share in the kernel. -: not measured (sys: below 20 ms the kernel's ticks are too coarse). Page size proven by ${provenMethods(document)}.`;
     output.push(...wrap(legend, options.width, '  ').map((line) => paint('dim', line)));
   }
   const missing = missingRows(document);
