@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { compareCells, compareFamily, worstInterval } from '#lib/measure/memcpy/comparisons';
+import { compareCells, compareFamily, widestInterval } from '#lib/measure/memcpy/comparisons';
 import { allPairs, chooseFamily, pairId } from '#lib/measure/memcpy/family';
 import { createRandom } from '#lib/measure/memcpy/random';
 import type {
@@ -349,15 +349,25 @@ describe('chooseFamily', () => {
   });
 });
 
-describe('worstInterval', () => {
+describe('widestInterval', () => {
   it('is the widest relative half-width, and falls with more blocks', () => {
+    const stop = { seed: 1, resamples: 400 };
     const narrow = ratioPair(1, 20, 0.01);
     const wide = ratioPair(1.5, 20, 0.1);
-    const worst = worstInterval([narrow, wide]);
-    assert.equal(worst, worstInterval([wide]));
-    assert.ok(worst > 0.04 && worst < 0.2, `${worst}`);
-    assert.ok(worstInterval([ratioPair(1.5, 80, 0.1)]) < 0.7 * worst);
-    assert.equal(worstInterval([ratioPair(1, 2)]), Number.POSITIVE_INFINITY);
-    assert.equal(worstInterval([]), 0);
+    const widest = widestInterval([narrow, wide], stop);
+    assert.equal(widest, widestInterval([wide], stop));
+    assert.ok(widest > 0.04 && widest < 0.2, `${widest}`);
+    assert.ok(widestInterval([ratioPair(1.5, 80, 0.1)], stop) < 0.7 * widest);
+    assert.equal(widestInterval([ratioPair(1, 2)], stop), Number.POSITIVE_INFINITY);
+  });
+
+  it('does not depend on who wins', () => {
+    const { a, b } = ratioPair(1.5, 20, 0.1);
+    const stop = { seed: 1, resamples: 20_000 };
+    const [forth, back] = [
+      widestInterval([{ a, b }], stop),
+      widestInterval([{ a: b, b: a }], stop),
+    ];
+    assert.ok(Math.abs(forth / back - 1) < 0.05, `${forth} ${back}`);
   });
 });

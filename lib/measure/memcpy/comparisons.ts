@@ -70,24 +70,21 @@ export function compareFamily(pairs: readonly CellPair[], options: CompareOption
 }
 
 /**
- * Widest relative half-width of the raw 95 % intervals of the pairs, Infinity while one has no interval. For
- * stopping on precision: it knows no verdict, so stopping on it favours none.
+ * Widest relative half-width of the 95 % intervals of the pairs, within their runs; Infinity while one
+ * has no interval. For stopping on precision: it knows no verdict, so stopping on it favours none.
  */
-export function worstInterval(
+export function widestInterval(
   pairs: readonly CellPair[],
-  {
-    seed = 'stop',
-    resamples = 400,
-  }: { readonly seed?: number | string; readonly resamples?: number } = {},
+  options: Pick<CompareOptions, 'seed' | 'resamples'>,
 ): number {
-  let worst = 0;
+  let widest = 0;
   for (const pair of pairs) {
-    const measured = measure(pair, { seed, resamples, alpha: 0.05 });
-    const ci = measured && ratioInterval(measured, 0.05);
-    if (!measured || !ci) return Number.POSITIVE_INFINITY;
-    worst = Math.max(worst, (ci[1] - ci[0]) / (2 * measured.speedup));
+    const measured = measure(pair, { ...options, alpha: 0.05 });
+    const ci = measured?.enoughForInterval ? interval(measured.estimate, 0.05) : null;
+    if (!ci) return Number.POSITIVE_INFINITY;
+    widest = Math.max(widest, Math.sinh((ci[1] - ci[0]) / 2));
   }
-  return worst;
+  return widest;
 }
 
 /** Samples of two or more cells that share run and block, per run: `[run][cell][block]`. */
