@@ -21,6 +21,11 @@ const COMMANDS: readonly Entry[] = [
     description: 'record this machine; diff: compare two records or results',
     load: async () => (await import('./environment.ts')).registerEnvironment,
   },
+  {
+    name: 'pages',
+    description: 'huge page pools: show, plan, grow, give back',
+    load: async () => (await import('./pages.ts')).registerPages,
+  },
 ];
 
 /** Exit codes: 0 sound, 1 failed or refused, 2 usage, 130 interrupted. */

@@ -1,11 +1,12 @@
 export type { PageRequest, PlanStep, ReservePlan } from './pool-plan.ts';
 export type { Reservation, ReserveOptions } from './pool-reserve.ts';
-export type {
-  JournalReport,
-  PoolChange,
-  ReturnReport,
-  SettledJournal,
-  SettleReport,
+export {
+  describeChange,
+  type JournalReport,
+  type PoolChange,
+  type ReturnReport,
+  type SettledJournal,
+  type SettleReport,
 } from './pool-return.ts';
 export type { PoolEntry, PoolStatus } from './pool-status.ts';
 export { type PagesStatus, type Pools, pools } from './pools.ts';

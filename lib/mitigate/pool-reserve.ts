@@ -4,6 +4,7 @@ import { Journal, readJournal, stateFolder } from './journal.ts';
 import { MachineLock } from './lock.ts';
 import { type PlanOptions, type PlanStep, planReserve } from './pool-plan.ts';
 import {
+  describeChange,
   GROW,
   NOTHING,
   type PoolChange,
@@ -177,12 +178,6 @@ async function recoverFirst(options: ReserveOptions, internals: PoolInternals): 
     if (pages !== '') return [`Gave back ${pages} that pid ${journal.pid} had left`];
     return journal.error === null ? [] : [`${journal.error.message}. ${journal.error.fix ?? ''}`];
   });
-}
-
-/** `512 x 2 MiB pages on node 0`. */
-export function describeChange(change: PoolChange): string {
-  const node = change.node === null ? '' : ` on node ${change.node}`;
-  return `${change.pages} x ${formatBytes(change.pageBytes)} pages${node}`;
 }
 
 async function growPool(

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ErrorRecord, WarpgaugeError } from '../errors.ts';
 import { hostPath } from '../host/sysfs.ts';
+import { formatBytes } from '../units.ts';
 import {
   bootId,
   corruptJournal,
@@ -26,6 +27,12 @@ export interface PoolChange {
   readonly pageBytes: number;
   readonly node: number | null;
   readonly pages: number;
+}
+
+/** `512 x 2 MiB pages on node 0`. */
+export function describeChange(change: PoolChange): string {
+  const node = change.node === null ? '' : ` on node ${change.node}`;
+  return `${change.pages} x ${formatBytes(change.pageBytes)} pages${node}`;
 }
 
 /** What giving back achieved. */
@@ -72,6 +79,8 @@ export interface SettledJournal extends JournalReport, ReturnReport {
 }
 
 export interface SettleReport {
+  /** Where the journals were looked for. */
+  readonly stateDir: string;
   readonly journals: readonly SettledJournal[];
   /** Nothing that had to be given back is left. */
   readonly complete: boolean;
@@ -368,7 +377,7 @@ export async function settleAll(
   const complete = journals.every(
     ({ outcome }) => !['partly-returned', 'failed'].includes(outcome),
   );
-  return { journals, complete };
+  return { stateDir: stateFolder(options), journals, complete };
 }
 
 async function settleOne(

@@ -1,0 +1,38 @@
+/** Aborts on Ctrl-C, on a polite kill and when the terminal goes; {@link Interrupt.close} gives the signals back. */
+export interface Interrupt {
+  readonly signal: AbortSignal;
+  close(): void;
+}
+
+/**
+ * From now on a signal no longer ends the process: the caller undoes what it did and then ends. A second
+ * Ctrl-C changes nothing, because giving pages back is short and must not be cut.
+ */
+export function catchInterrupt(): Interrupt {
+  const abort = new AbortController();
+  const onSignal = (name: NodeJS.Signals): void => abort.abort(name);
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const name of names) process.on(name, onSignal);
+  return {
+    signal: abort.signal,
+    close() {
+      for (const name of names) process.off(name, onSignal);
+    },
+  };
+}
+
+/** Resolves when the signal aborts; unlike the signal itself it keeps the process alive until then. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const alive = setInterval(() => {}, 2 ** 31 - 1);
+    signal.addEventListener(
+      'abort',
+      () => {
+        clearInterval(alive);
+        resolve();
+      },
+      { once: true },
+    );
+  });
+}
