@@ -1,6 +1,6 @@
 {
   "variables": {
-    "core_sources": ["native/core/dynamic_library.cc"],
+    "core_sources": ["native/core/dynamic_library.cc", "native/core/glibc_floor.cc"],
     "os_sources": ["native/os/cpu_cache.cc", "native/os/kernel_probe.cc", "native/os/perf_event.cc", "native/os/vmstat.cc"],
     "gpu_sources": [
       "native/gpu/driver_gate.cc",

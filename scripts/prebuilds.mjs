@@ -1,0 +1,40 @@
+// node scripts/prebuilds.mjs: the stripped addon that the published package carries, in prebuilds/.
+//
+// prebuildify moves the file out of build/Release and rebuilds everything there, so it gets a copy of the sources:
+// the working build stays as it is.
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+process.chdir(root);
+const copy = join(root, 'out/prebuilds');
+
+rmSync(copy, { recursive: true, force: true });
+rmSync('prebuilds', { recursive: true, force: true });
+mkdirSync(copy, { recursive: true });
+for (const name of ['package.json', 'binding.gyp', 'native']) {
+  cpSync(name, join(copy, name), { recursive: true });
+}
+symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+
+const env = { ...process.env, npm_config_jobs: 'max' };
+const prefix = dirname(dirname(process.execPath));
+if (existsSync(join(prefix, 'include/node/node_api.h'))) env.npm_config_nodedir = prefix;
+// With --napi the target only names headers, and those of the nodedir win.
+const args = ['--napi', '--strip', '--tag-libc', '-t', '20.19.0', '--cwd', copy, '--out', root];
+const built = spawnSync(process.execPath, ['node_modules/prebuildify/bin.js', ...args], {
+  env,
+  stdio: 'inherit',
+});
+if (built.status !== 0) process.exit(built.status ?? 1);
+
+const files = readdirSync('prebuilds', { recursive: true })
+  .filter((name) => name.endsWith('.node'))
+  .map((name) => join('prebuilds', name));
+const check = spawnSync(process.execPath, ['scripts/check-prebuild.mjs', ...files], {
+  stdio: 'inherit',
+});
+if (check.status === 0) console.log(files.join('\n'));
+process.exit(check.status ?? 1);
