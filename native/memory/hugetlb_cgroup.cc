@@ -1,5 +1,6 @@
 #include "memory/hugetlb_cgroup.h"
 
+#include <algorithm>
 #include <charconv>
 #include <string_view>
 
@@ -14,10 +15,8 @@ struct Mount {
 };
 
 bool HasOption(std::string_view options, std::string_view wanted) {
-  for (const std::string_view option : SplitFields(options, ',')) {
-    if (option == wanted) return true;
-  }
-  return false;
+  const auto all = SplitFields(options, ',');
+  return std::ranges::find(all, wanted) != all.end();
 }
 
 // mountinfo: "36 35 98:0 ROOT POINT options [optional...] - TYPE source SUPER_OPTIONS"

@@ -1,6 +1,8 @@
 #include "memory/page_kind.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace warpgauge {
 namespace {
@@ -21,13 +23,11 @@ constexpr NamedKind kNames[] = {
 }  // namespace
 
 bool ParsePageKind(const char* text, PageKind* kind) {
-  for (const NamedKind& named : kNames) {
-    if (std::strcmp(named.name, text) == 0) {
-      *kind = named.kind;
-      return true;
-    }
-  }
-  return false;
+  const auto* named = std::ranges::find_if(
+      kNames, [text](const NamedKind& one) { return std::strcmp(one.name, text) == 0; });
+  if (named == std::end(kNames)) return false;
+  *kind = named->kind;
+  return true;
 }
 
 const char* PageKindName(PageKind kind) {

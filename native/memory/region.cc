@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <cstring>
@@ -134,7 +135,7 @@ int PopulateRange(uint8_t* start, size_t bytes) {
 // there.
 void TouchRange(uint8_t* start, size_t bytes) {
   for (size_t offset = 0; offset < bytes; offset += k4KiB) {
-    __atomic_fetch_add(start + offset, 0, __ATOMIC_RELAXED);
+    std::atomic_ref<uint8_t>(start[offset]).fetch_add(0, std::memory_order_relaxed);
   }
 }
 
@@ -319,7 +320,7 @@ Status Region::Populate(unsigned threads, uint64_t* faults) {
   if (faults != nullptr) *faults = static_cast<uint64_t>(total);
   for (const Slice& slice : slices) {
     if (slice.error == 0) continue;
-    const Status status = ExplainPopulate(slice.start, slice.bytes, slice.error);
+    Status status = ExplainPopulate(slice.start, slice.bytes, slice.error);
     if (!status.ok()) return status;
   }
   return IsTransparent(options_.kind) && options_.shared ? CollapseShared() : Status::Ok();
@@ -419,11 +420,8 @@ uint64_t NodesOf(const void* address, size_t bytes, size_t max_samples) {
   if (count == 0) return 0;
   std::vector<void*> sampled(count);
   std::vector<int> nodes(count, -1);
-  const auto start = reinterpret_cast<uintptr_t>(address);
-  for (size_t i = 0; i < count; ++i) {
-    sampled[i] = reinterpret_cast<void*>(start + pages * i / count *
-                                                     k4KiB);  // NOLINT(performance-no-int-to-ptr)
-  }
+  auto* start = static_cast<uint8_t*>(const_cast<void*>(address));  // the call takes no const
+  for (size_t i = 0; i < count; ++i) sampled[i] = start + pages * i / count * k4KiB;
   // Without a list of targets the call only asks. -1 below: not present, or not told.
   if (syscall(SYS_move_pages, 0, count, sampled.data(), nullptr, nodes.data(), 0) != 0) return 0;
   uint64_t mask = 0;

@@ -23,6 +23,7 @@ constexpr char kRecorded[] = "test/fixtures/proc/smaps-regions.txt";
 constexpr size_t kMiB = 1 << 20;
 
 Result<PageProof> ProveRecorded(uint64_t address, size_t bytes) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the recorded machine
   return ProvePages(reinterpret_cast<const void*>(address), bytes, true, kRecorded);
 }
 
