@@ -30,7 +30,7 @@ export interface CheckLine {
   readonly value: string;
   /** What this does to the numbers; null when nothing. */
   readonly effect: string | null;
-  /** The command or setting that mends it; null when there is none, or nothing to mend. */
+  /** What mends it, as a command where there is one; null when nothing can or need be done. */
   readonly fix: string | null;
 }
 

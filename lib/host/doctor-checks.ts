@@ -137,7 +137,7 @@ export function checkDriver(
   const effect = 'copies to a GPU cannot be measured: bench memcpy uses the host proxy';
   if (pci.length === 0) {
     const value = `${driver.reason}, and no NVIDIA GPU on the PCI bus`;
-    return { check, level: 'NO', value, effect, fix: 'run on a machine with an NVIDIA GPU' };
+    return { check, level: 'NO', value, effect, fix: null };
   }
   const value = `${driver.reason}; GPU at ${pci.join(', ')}`;
   const fix = 'sudo apt-get install nvidia-driver (Debian non-free), or in a container: --gpus all';
@@ -162,15 +162,32 @@ const LIBRARY_TEXT = {
   },
 } as const;
 
+const NO_SUCH_FILE = ': cannot open shared object file: No such file or directory';
+
+/** The loader's reasons; where every name just is not there, the names alone. */
+function whyNot(reason: string): string {
+  const parts = reason.split('; ');
+  if (!parts.every((part) => part.endsWith(NO_SUCH_FILE))) return reason;
+  return parts.map((part) => part.slice(0, -NO_SUCH_FILE.length)).join(', ');
+}
+
 /** A library of the GPU: where it was found, and whether it fits the kernel module. */
-export function checkLibrary(report: LibraryReport, driver: DriverReport): CheckLine {
+export function checkLibrary(
+  report: LibraryReport,
+  driver: DriverReport,
+  pci: readonly string[],
+): CheckLine {
   const { check, effect, fix } = LIBRARY_TEXT[report.library];
   const by = report.override === null ? '' : ` by ${LIBRARY_OVERRIDES[report.library]}`;
   if (!report.found) {
-    const value = `not found${by}: ${report.reason}`;
-    const mend =
-      by === '' ? fix : `unset ${LIBRARY_OVERRIDES[report.library]}, or name a library file`;
-    return { check, level: 'NO', value, effect, fix: mend };
+    const value = `not found${by}: ${whyNot(report.reason ?? '')}`;
+    if (by !== '') {
+      const mend = `unset ${LIBRARY_OVERRIDES[report.library]}, or name a library file`;
+      return { check, level: 'NO', value, effect, fix: mend };
+    }
+    // Without a GPU there is nothing to install it for.
+    const useful = driver.present || pci.length > 0;
+    return { check, level: 'NO', value, effect, fix: useful ? fix : null };
   }
   const version = report.version === null ? '' : `, version ${report.version}`;
   const value = `${report.path}${version}${by}`;
@@ -187,8 +204,14 @@ export function checkLibrary(report: LibraryReport, driver: DriverReport): Check
     }
   }
   if (!driver.present && report.override === null) {
-    const why = 'is there, but without the kernel driver it is not initialized';
-    return { check, level: 'WARN', value, effect: why, fix: 'load the NVIDIA kernel module' };
+    const why = 'is there, but without the kernel driver it is never initialized';
+    return {
+      check,
+      level: 'WARN',
+      value,
+      effect: why,
+      fix: pci.length > 0 ? 'sudo modprobe nvidia' : null,
+    };
   }
   return { check, level: 'OK', value, effect: null, fix: null };
 }

@@ -246,9 +246,11 @@ export async function doctor(options: DoctorOptions = {}): Promise<DoctorReport>
         'io_uring',
         uring,
         'pin=register has no host proxy: only a GPU can register memory here',
-        uringDisabled !== null && uringDisabled > 0
-          ? 'sudo sysctl kernel.io_uring_disabled=0'
-          : 'allow io_uring in the seccomp profile of this container',
+        uring.reason === 'ENOSYS'
+          ? 'boot a kernel with CONFIG_IO_URING (Linux 5.1 or newer)'
+          : uringDisabled !== null && uringDisabled > 0
+            ? 'sudo sysctl kernel.io_uring_disabled=0'
+            : 'allow io_uring in the seccomp profile of this container',
       ),
     ]),
     ...area('counters', [
@@ -257,7 +259,7 @@ export async function doctor(options: DoctorOptions = {}): Promise<DoctorReport>
     ]),
     ...area('gpu', [
       checkDriver(driver, pci, nodes),
-      ...libraries.map((library) => checkLibrary(library, driver)),
+      ...libraries.map((library) => checkLibrary(library, driver, pci)),
     ]),
     ...area('machine', [
       checkVirtualization(machine.virtualization),
