@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import type { DoctorReport } from 'warpgauge';
 import { SERVER, tree } from '../host/tree.js';
 import { MAIN, warpgauge } from './run.js';
@@ -117,4 +119,32 @@ test('without the native addon doctor still reports, and says how to build it', 
   assert.ok(report.io_uring.reason);
   assert.deepEqual(report.gpu.libraries, []);
   assert.equal(report.kernel, readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim());
+});
+
+test('a driver library is opened and none of its functions is called', (t) => {
+  const fakes = fileURLToPath(new URL('../../../debug/fake', import.meta.url));
+  const [cuda, nvml] = [join(fakes, 'libcuda.so.1'), join(fakes, 'libnvidia-ml.so.1')];
+  if (!existsSync(cuda) || !existsSync(nvml)) {
+    t.skip('the fake driver libraries are not built (node scripts/setup.mjs --tests)');
+    return;
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'warpgauge-cli-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const log = join(folder, 'calls.log');
+  const { stdout } = warpgauge(['doctor', '--json'], {
+    WARPGAUGE_CUDA: cuda,
+    WARPGAUGE_NVML: nvml,
+    WARPGAUGE_FAKE_LOG: log,
+  });
+  const { libraries } = (JSON.parse(stdout) as DoctorReport).gpu;
+  for (const [name, path] of [
+    ['cuda', cuda],
+    ['nvml', nvml],
+  ]) {
+    const library = libraries.find((each) => each.library === name);
+    assert.equal(library?.found, true);
+    assert.equal(library.path, path);
+    assert.equal(library.override, path);
+  }
+  assert.equal(existsSync(log) ? readFileSync(log, 'utf8') : '', '');
 });
