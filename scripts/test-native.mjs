@@ -41,8 +41,15 @@ run('ctest', ['--preset', preset, '--output-junit', report, ...chosen]);
 const suite = existsSync(report) ? readFileSync(report, 'utf8') : '';
 const count = (name) => Number(new RegExp(`\\b${name}="(\\d+)"`).exec(suite)?.[1] ?? 0);
 const failed = count('failures');
-const skipped = count('skipped') + count('disabled');
-const passed = count('tests') - failed - skipped;
+const notRun = count('skipped') + count('disabled');
+const passed = count('tests') - failed - notRun;
+
+// Parts of a test that could not run here say `name: skipped: reason`; ctest shows output of failures only.
+const log = `out/${preset}/Testing/Temporary/LastTest.log`;
+const notes = existsSync(log) ? readFileSync(log, 'utf8').match(/^.*\bskipped\b.*$/gm) : null;
+const lines = (notes ?? []).filter((line) => !line.includes('[doctest]'));
+for (const line of lines) console.log(line);
+const skipped = notRun + lines.filter((line) => line.includes(': skipped: ')).length;
 const expected = readdirSync('test/native').filter((file) => file.endsWith('_test.cc')).length;
 console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
 if (part === undefined && count('tests') !== expected) {
