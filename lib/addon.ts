@@ -13,9 +13,15 @@ export interface NativePageProof {
   readonly method: string;
 }
 
-/** A mapped, populated and proven region; `buffer` is an external ArrayBuffer of exactly `bytes`. */
+/** A mapped, populated and proven region; `buffer` is an external ArrayBuffer, the first of `windows`. */
 export interface NativeRegion {
   readonly buffer: ArrayBuffer;
+  /**
+   * Usually one, over all `bytes`. Node 20 makes no buffer above 4 GiB: there a larger region has windows of
+   * 4 GiB (the last one shorter) that start every `windowStride` bytes.
+   */
+  readonly windows: readonly ArrayBuffer[];
+  readonly windowStride: number;
   readonly address: bigint;
   readonly mappedBytes: number;
   /** null while nothing is populated. */
@@ -139,7 +145,7 @@ export interface Binding {
 
   // native/addon/region_addon.cc
   allocateRegion(options: NativeRegionOptions): Promise<NativeRegion>;
-  /** Detaches the buffer and unmaps. Idempotent. */
+  /** Detaches every window of the region that `buffer` belongs to and unmaps it. Idempotent. */
   releaseRegion(buffer: ArrayBuffer): void;
   proveRegion(buffer: ArrayBuffer): NativePageProof;
 

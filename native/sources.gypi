@@ -27,7 +27,8 @@
       "native/addon/addon.cc",
       "native/addon/copy_addon.cc",
       "native/addon/errors.cc",
-      "native/addon/probe_addon.cc"
+      "native/addon/probe_addon.cc",
+      "native/addon/region_addon.cc"
     ]
   }
 }

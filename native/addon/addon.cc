@@ -3,6 +3,7 @@
 #include "addon/errors.h"
 #include "addon/napi_setup.h"
 #include "addon/probe_addon.h"
+#include "addon/region_addon.h"
 #include "core/clock.h"
 
 namespace warpgauge {
@@ -19,6 +20,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitCopy(env, exports);
   exports.Set("monotonicNs", Napi::Function::New(env, MonotonicNsJs, "monotonicNs"));
   InitProbes(env, exports);
+  InitRegions(env, exports);
   return exports;
 }
 

@@ -29,7 +29,7 @@ std::string NodePool(PageKind kind, int node) {
 }
 
 std::string EchoCommand(uint64_t number, const std::string& knob) {
-  return "echo " + std::to_string(number) + " > " + knob;
+  return "echo " + std::to_string(number) + " | sudo tee " + knob;
 }
 
 // The numbers of one pool, in pages.
@@ -253,13 +253,13 @@ Status ThpPolicy(int disabled, const std::string& enabled, const std::string& en
   const std::string_view size_word = ChosenWord(enabled_2m);
   if (size_word == "never") {
     return Status("ERR_THP_DISABLED", std::string(kThp2mEnabled) + " is never")
-        .WithFix(std::string("echo inherit > ") + kThp2mEnabled)
+        .WithFix(std::string("echo inherit | sudo tee ") + kThp2mEnabled)
         .WithSource(kThp2mEnabled, 0);
   }
   const bool inherits = size_word.empty() || size_word == "inherit";
   if (inherits && ChosenWord(enabled) == "never") {
     return Status("ERR_THP_DISABLED", std::string(kThpEnabled) + " is never")
-        .WithFix(std::string("echo madvise > ") + kThpEnabled)
+        .WithFix(std::string("echo madvise | sudo tee ") + kThpEnabled)
         .WithSource(kThpEnabled, 0);
   }
   return Status::Ok();

@@ -222,7 +222,7 @@ Status CheckProof(const PageProof& proof, PageKind kind, size_t bytes, bool allo
       (proof.bytes_absent != 0 && !allow_absent)) {
     Status status("ERR_PAGES_NOT_GRANTED", asked + " but the kernel mapped " + Describe(proof));
     if (kind == PageKind::kThp && proof.bytes_4k != 0) {
-      return std::move(status).WithFix("echo 1 > /proc/sys/vm/compact_memory");
+      return std::move(status).WithFix("echo 1 | sudo tee /proc/sys/vm/compact_memory");
     }
     return status;
   }

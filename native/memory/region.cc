@@ -370,12 +370,12 @@ Status Region::CollapseShared() {
     return Status("ERR_PAGE_KIND_UNSUPPORTED",
                   "shared memory on transparent huge pages needs MADV_COLLAPSE (Linux 6.1); " +
                       status.message())
-        .WithFix("echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled")
+        .WithFix("echo advise | sudo tee /sys/kernel/mm/transparent_hugepage/shmem_enabled")
         .WithSource("madvise(MADV_COLLAPSE)", error);
   }
   return Status(status.code(),
                 status.message() + "; madvise(MADV_COLLAPSE): " + std::strerror(error))
-      .WithFix("echo 1 > /proc/sys/vm/compact_memory")
+      .WithFix("echo 1 | sudo tee /proc/sys/vm/compact_memory")
       .WithSource("madvise(MADV_COLLAPSE)", error);
 }
 

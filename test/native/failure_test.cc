@@ -62,14 +62,14 @@ TEST_CASE("mmap ENOMEM: an empty pool and a short one, with the number that is m
   WritePool(tree, k2mPool, 0, 0, 0);
   Status status = MapFailure(Request(PageKind::k2M, 32 * k2MiB), ENOMEM, false, tree.root());
   CHECK(std::string(status.code()) == "ERR_POOL_EMPTY");
-  CHECK(status.fix() == "echo 32 > " + k2mPool + "/nr_hugepages");
+  CHECK(status.fix() == "echo 32 | sudo tee " + k2mPool + "/nr_hugepages");
   CHECK(status.number() == ENOMEM);
 
   WritePool(tree, k2mPool, 20, 15, 10);  // 5 to be had
   status = MapFailure(Request(PageKind::k2M, 8 * k2MiB), ENOMEM, false, tree.root());
   CHECK(std::string(status.code()) == "ERR_POOL_SHORT");
   CHECK(status.message().find("8 needed, 5 available") != std::string::npos);
-  CHECK(status.fix() == "echo 23 > " + k2mPool + "/nr_hugepages");
+  CHECK(status.fix() == "echo 23 | sudo tee " + k2mPool + "/nr_hugepages");
 }
 
 TEST_CASE("mmap ENOMEM although the pool suffices is not blamed on the pool") {
@@ -100,7 +100,7 @@ TEST_CASE("a refused reservation names the nearest cgroup that is too low") {
   tree.Write(parent + "rsvd.current", "4194304\n");
   const Status status = MapFailure(Request(PageKind::k2M, 4 * k2MiB), ENOMEM, true, tree.root());
   CHECK(std::string(status.code()) == "ERR_CGROUP_HUGETLB_RSVD_MAX");
-  CHECK(status.fix() == "echo 12582912 > " + tree.root() + parent + "rsvd.max");
+  CHECK(status.fix() == "echo 12582912 | sudo tee " + tree.root() + parent + "rsvd.max");
 
   // It was raised meanwhile: the refusal was counted, so it is still the cgroup that is named.
   tree.Write(parent + "rsvd.max", "max\n");
@@ -117,14 +117,14 @@ TEST_CASE("a refused fault: cgroup limit, empty node, or memory") {
   Status status =
       PopulateFailure(Request(PageKind::k2M, 4 * k2MiB), EFAULT, true, 3 * k2MiB, tree.root());
   CHECK(std::string(status.code()) == "ERR_CGROUP_HUGETLB_MAX");
-  CHECK(status.fix() == "echo 8388608 > " + tree.root() + kGroup + "max");
+  CHECK(status.fix() == "echo 8388608 | sudo tee " + tree.root() + kGroup + "max");
 
   const std::string node = "/sys/devices/system/node/node1/hugepages/hugepages-2048kB";
   WritePool(tree, node, 1, 1, 0);
   status =
       PopulateFailure(Request(PageKind::k2M, 4 * k2MiB, 1), EFAULT, false, 3 * k2MiB, tree.root());
   CHECK(std::string(status.code()) == "ERR_NUMA_NODE");
-  CHECK(status.fix() == "echo 3 > " + node + "/nr_hugepages");
+  CHECK(status.fix() == "echo 3 | sudo tee " + node + "/nr_hugepages");
 
   WritePool(tree, node, 9, 9, 0);
   status =
@@ -194,12 +194,12 @@ TEST_CASE("transparent huge pages: each switch is named with what turns it on") 
   CHECK(fix(0, "always [madvise] never", "always [inherit] madvise never") == "ok");
   CHECK(fix(0, "[always] madvise never", "") == "ok");
   CHECK(fix(0, "", "") == "ok");  // unreadable: the proof will tell
-  CHECK(fix(0, "always madvise [never]", "") == "echo madvise > " + top);
+  CHECK(fix(0, "always madvise [never]", "") == "echo madvise | sudo tee " + top);
   CHECK(fix(0, "always madvise [never]", "always [inherit] madvise never") ==
-        "echo madvise > " + top);
+        "echo madvise | sudo tee " + top);
   CHECK(fix(0, "always madvise [never]", "always inherit [madvise] never") == "ok");
   CHECK(fix(0, "[always] madvise never", "always inherit madvise [never]") ==
-        "echo inherit > " + size);
+        "echo inherit | sudo tee " + size);
   CHECK(fix(1, "[always] madvise never", "").find("PR_SET_THP_DISABLE") != std::string::npos);
   CHECK(fix(3, "[always] madvise never", "") == "ok");  // disabled except where advised
 }

@@ -7,12 +7,11 @@
  */
 import type { ErrorRecord } from '../../errors.ts';
 import type { PreflightLine } from '../../host/preflight.ts';
+import { PAGE_KINDS, type PageKind } from '../../page-kinds.ts';
 
 export type { PreflightLine };
 
-export const PAGE_KINDS = ['4k', 'thp', '2m', '1g'] as const;
-/** Host page kinds a user can ask for: 4 KB base pages, transparent 2 MB, hugetlb 2 MB, hugetlb 1 GB. */
-export type PageKind = (typeof PAGE_KINDS)[number];
+export { PAGE_KINDS, type PageKind };
 /** What a cell can be backed by: `4k-split` is the physical-layout control, `driver` is cuMemHostAlloc. */
 export type CellKind = PageKind | '4k-split' | 'driver';
 
