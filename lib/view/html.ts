@@ -10,10 +10,12 @@ import {
   illegalLine,
   measuredGroups,
   missingRows,
+  notesOf,
   originLabels,
   provenMethods,
   provenPages,
   runFacts,
+  shareMethods,
   verdictFamily,
   whyNoStats,
 } from './memcpy-rows.ts';
@@ -113,7 +115,7 @@ function verdictSection(document: MemcpyDocument): string {
     ['Verdict'],
   ] as const;
   return `${table(columns, rows)}
-<p class="note">Speed-up over 4k: above 1 the larger page is faster. Intervals of these ${family.length} comparisons are corrected together. This moment only: a warm ratio against 4k depends on where the 4 KB pages lie in physical memory now.</p>`;
+<p class="note">Speed-up over 4k: above 1 the larger page is faster. Intervals of these ${family.length} comparisons are corrected together. This moment only: a warm ratio against 4k depends on where the 4 KB pages lie in physical memory now. ${escapeXml(shareMethods(family) ?? '')}</p>`;
 }
 
 function matrixTable(document: MemcpyDocument, group: CellGroup): string {
@@ -242,17 +244,6 @@ export function renderHtml(document: MemcpyDocument): string {
   const labels = originLabels(document);
   const badge = labels.map((label) => `<span class="origin">${escapeXml(label)}</span>`).join(' ');
   const heading = (title: string): string => `<h2>${title} ${badge}</h2>`;
-  const notes = [
-    ...(document.complete
-      ? []
-      : [`This result is partial: stopped by ${document.design.stopped_by}.`]),
-    ...(document.n_invalid === 0
-      ? []
-      : [
-          `${document.n_invalid} invalid samples are kept in the JSON and left out of the statistics.`,
-        ]),
-    ...document.warnings,
-  ];
   const answers = document.answers.map(
     (answer) =>
       `<p class="answer"><b>${escapeXml(answer.dir)}</b>: ${escapeXml(answer.text)}${
@@ -272,7 +263,9 @@ export function renderHtml(document: MemcpyDocument): string {
 <body>
 <h1>Does the page size of host memory change copy speed? ${badge}</h1>
 <p>warpgauge ${escapeXml(document.tool.version)}, backend ${escapeXml(document.backend)}; ${escapeXml(runFacts(document).join(', '))}.</p>
-${notes.map((note) => `<p class="note">Note: ${escapeXml(note)}</p>`).join('\n')}
+${notesOf(document)
+  .map((note) => `<p class="note">Note: ${escapeXml(note)}</p>`)
+  .join('\n')}
 ${heading('Answer')}
 ${answers.length === 0 ? '<p>No answer: nothing was compared.</p>' : answers.join('\n')}
 ${heading('Verdicts')}

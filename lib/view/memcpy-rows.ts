@@ -110,29 +110,47 @@ export function baseKind(comparison: Pick<Comparison, 'a'>): string {
 
 /** Why, in one sentence: cause, share with interval and method, and the numbers behind it. */
 export function causeText(comparison: Comparison): string | null {
+  const { cause, share, share_ci95: ci, explanation } = comparison;
   const parts: string[] = [];
-  if (comparison.cause !== null) {
-    let cause = `cause: ${comparison.cause}`;
-    if (comparison.share !== null) {
-      cause += ` ${percent(comparison.share)}`;
-      if (comparison.share_ci95 !== null) {
-        cause += ` ${interval(comparison.share_ci95, (share) => String(Math.round(share * 100)))}`;
-      }
-      cause += ' of the gap';
-      if (comparison.share_method !== null) cause += ` (${comparison.share_method})`;
-    }
-    parts.push(cause);
+  if (cause !== null) {
+    // The explanation usually states the share itself; once is enough.
+    const said = share === null || (explanation?.includes(percent(share)) ?? false);
+    const between = ci === null ? '' : ` ${interval(ci, (end) => String(Math.round(end * 100)))}`;
+    parts.push(`cause: ${cause}${said ? '' : ` ${percent(share)}${between} of the gap`}`);
   }
-  if (comparison.explanation !== null) parts.push(comparison.explanation);
+  if (explanation !== null) parts.push(explanation);
   if (comparison.verdict_reason !== null) parts.push(comparison.verdict_reason);
   if (comparison.total_speedup !== null) {
-    parts.push(`with registration and release ${ratio(comparison.total_speedup)}`);
+    const what = comparison.metric === 'copy' ? 'registration and release' : 'release';
+    parts.push(`with ${what} ${ratio(comparison.total_speedup)}`);
   }
-  if (comparison.run_speedups.length > 1) {
-    const runs = comparison.run_speedups;
+  const runs = comparison.run_speedups;
+  if (runs.length > 1) {
     parts.push(`${runs.length} runs: ${ratio(Math.min(...runs))} to ${ratio(Math.max(...runs))}`);
   }
   return parts.length === 0 ? null : parts.join('; ');
+}
+
+/** How the shares of the causes were found, each method once; `null` without any share. */
+export function shareMethods(family: readonly Comparison[]): string | null {
+  const methods = new Set(family.flatMap((one) => one.share_method ?? []));
+  return methods.size === 0 ? null : `Share of the gap: ${[...methods].join('; ')}.`;
+}
+
+/** What a reader must know before using the numbers: partial results, invalid samples, warnings of the run. */
+export function notesOf(document: MemcpyDocument): string[] {
+  const notes: string[] = [];
+  if (!document.complete) {
+    const why = document.interrupted ? 'interrupted' : `stopped by ${document.design.stopped_by}`;
+    notes.push(`this result is partial (${why}): the cells hold the samples taken until then`);
+  }
+  const told = document.warnings.some((warning) => /\binvalid\b/.test(warning));
+  if (document.n_invalid > 0 && !told) {
+    notes.push(
+      `invalid samples: ${document.n_invalid}, kept in the JSON with the reason, left out of the statistics`,
+    );
+  }
+  return [...notes, ...document.warnings];
 }
 
 /** Counters of one cell: medians over its valid samples, `null` where no sample has them. */

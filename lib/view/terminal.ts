@@ -17,10 +17,12 @@ import {
   illegalLine,
   measuredGroups,
   missingRows,
+  notesOf,
   originLabels,
   provenMethods,
   provenPages,
   runFacts,
+  shareMethods,
   verdictFamily,
   whyNoStats,
 } from './memcpy-rows.ts';
@@ -131,6 +133,10 @@ export function renderVerdicts(document: MemcpyDocument, options: RenderOptions)
     `Speed-up over 4k: above 1 the larger page is faster. Family of ${family.length}, intervals corrected together` +
     ` (${family[0]?.method}, ${resamples} resamples).`;
   output.push(...wrap(corrected, options.width, '  ').map((line) => paint('dim', line)));
+  const methods = shareMethods(family);
+  if (methods !== null) {
+    output.push(...wrap(methods, options.width, '  ').map((line) => paint('dim', line)));
+  }
   if (family.some((one) => one.this_moment_only)) {
     const moment =
       '* this moment only: a warm ratio against 4k depends on where the 4 KB pages lie in physical memory now; --runs N shows the range.';
@@ -290,18 +296,7 @@ function renderTitle(document: MemcpyDocument, options: RenderOptions): string {
 
 function renderNotes(document: MemcpyDocument, options: RenderOptions): string {
   const paint = painter(options.colour);
-  const notes: string[] = [];
-  if (!document.complete) {
-    const why = document.interrupted ? 'interrupted' : `stopped by ${document.design.stopped_by}`;
-    notes.push(`This result is partial (${why}): the cells hold the samples taken until then.`);
-  }
-  if (document.n_invalid > 0) {
-    notes.push(
-      `${document.n_invalid} ${document.n_invalid === 1 ? 'sample is' : 'samples are'} invalid: kept in the JSON with the reason, left out of the statistics.`,
-    );
-  }
-  notes.push(...document.warnings);
-  return notes
+  return notesOf(document)
     .flatMap((note) => {
       const [first = '', ...rest] = wrap(note, options.width - 6);
       return [`${paint('yellow', 'note:')} ${first}`, ...rest.map((line) => `      ${line}`)];

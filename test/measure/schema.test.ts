@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import { analyse } from '#lib/measure/memcpy/analyse';
 import type {
   Answer,
   BreakEven,
@@ -61,6 +62,25 @@ test('a document of either backend is valid', () => {
       JSON.stringify(validate.errors?.slice(0, 3)),
     );
   }
+});
+
+test('what the analysis adds is valid', () => {
+  const document = syntheticDocument({ blocks: 4 });
+  const { cells, calibrations, seed, backend } = document;
+  const analysis = analyse({
+    cells,
+    calibrations,
+    seed,
+    backend,
+    runs: 1,
+    blocks: 4,
+    resamples: 100,
+  });
+  assert.equal(
+    validate(JSON.parse(JSON.stringify({ ...document, ...analysis }))),
+    true,
+    JSON.stringify(validate.errors?.slice(0, 3)),
+  );
 });
 
 test('a document without a single cell is valid', () => {

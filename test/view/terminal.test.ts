@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { analyse } from '#lib/measure/memcpy/analyse';
 import type { MemcpyDocument } from '#lib/measure/memcpy/types';
 import { wantsColour } from '#lib/view/colour';
 import { renderMemcpy, renderVerdicts } from '#lib/view/terminal';
@@ -37,7 +38,7 @@ test('the verdict table has numbers, intervals, verdict, cause with share and in
   const output = renderVerdicts(syntheticDocument(), PLAIN);
   assert.match(
     output,
-    /DtoH +none +cold +64 MiB +2m +4\.\d\dx +\[4\.\d\d, 4\.\d\d\] +\[4\.\d\d, 5\.\d\d\] +FASTER\n +cause: faults 83 % \[78, 90\] of the gap \(touch-calibration\); 16384 -> 32 faults/,
+    /DtoH +none +cold +64 MiB +2m +4\.\d\dx +\[4\.\d\d, 4\.\d\d\] +\[4\.\d\d, 5\.\d\d\] +FASTER\n +cause: faults 83 % \[78, 90\] of the gap; 16384 -> 32 faults/,
   );
   assert.match(output, /DtoH +none +cold +64 MiB +1g +0\.\d\dx .*SLOWER\n +cause: page-zeroing/);
   assert.match(output, /HtoD +none +warm +64 MiB +thp .*FASTER \*\n/);
@@ -135,8 +136,36 @@ test('colour needs a terminal and no NO_COLOR', () => {
 test('an interrupted result says that it is partial', () => {
   assert.match(
     text({ complete: false, interrupted: true }),
-    /This result is partial \(interrupted\)/,
+    /this result is partial \(interrupted\)/,
   );
+});
+
+test('the analysis of the library renders: shares once, their methods below, invalid samples once', () => {
+  const document = syntheticDocument();
+  const { cells, calibrations, seed, backend } = document;
+  const analysis = analyse({
+    cells,
+    calibrations,
+    seed,
+    backend,
+    runs: 1,
+    blocks: 10,
+    resamples: 300,
+  });
+  const output = text(analysis);
+  const flowing = output.replace(/\s+/g, ' ');
+  assert.match(
+    flowing,
+    /cause: physical-layout; no faults, no pins; [^;]*close (\d+ % \[|all of the gap)/,
+  );
+  assert.match(output, /Share of the gap: 4k-split: /);
+  assert.equal(output.match(/samples are invalid|invalid samples/g)?.length, 1);
+  for (const answer of analysis.answers)
+    assert.match(output, new RegExp(`^  ${answer.dir}: host proxy`, 'm'));
+});
+
+test('invalid samples are told even when no warning of the run does', () => {
+  assert.match(text({ warnings: [] }), /note: invalid samples: 2, kept in the JSON/);
 });
 
 test('a cell whose samples are all invalid says why', () => {
