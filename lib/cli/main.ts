@@ -17,6 +17,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./doctor.ts')).registerDoctor,
   },
   {
+    name: 'bench',
+    description: 'bench memcpy: do larger host pages make copies faster here, by how much, and why?',
+    load: async () => (await import('./bench.ts')).registerBench,
+  },
+  {
     name: 'environment',
     description: 'record this machine; diff: compare two records or results',
     load: async () => (await import('./environment.ts')).registerEnvironment,

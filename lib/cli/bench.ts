@@ -1,0 +1,267 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { WarpgaugeError } from '../errors.ts';
+import { exitCode, planMemcpy, runMemcpy } from '../measure/memcpy/memcpy.ts';
+import type { MemcpyOptions } from '../measure/memcpy/options.ts';
+import type { MemcpyPlan } from '../measure/memcpy/plan.ts';
+import type { MemcpyDocument } from '../measure/memcpy/types.ts';
+import { formatBytes, formatDuration, parseBytes, parseDurationNs } from '../units.ts';
+import { wantsColour } from '../view/colour.ts';
+import { type PlanView, renderPlan } from '../view/plan.ts';
+import { createProgress } from '../view/progress.ts';
+import { type RenderOptions, renderMemcpy, renderPreflight } from '../view/terminal.ts';
+
+interface BenchFlags {
+  readonly backend?: string;
+  readonly device?: number;
+  readonly node?: number;
+  readonly cpu?: number;
+  readonly pages?: string[];
+  readonly sizes?: number[];
+  readonly states?: string[];
+  readonly pins?: string[];
+  readonly directions?: string[];
+  readonly cache?: string;
+  readonly blocks?: number;
+  readonly budget?: number;
+  readonly runs?: number;
+  readonly seed?: number;
+  readonly reserve?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+  readonly out?: string;
+  readonly quiet?: boolean;
+}
+
+const words = (text: string): string[] => text.split(',').map((word) => word.trim());
+
+/** Commander adds the option's name and value; the sentence comes from the library. */
+function argument<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+    }
+  };
+}
+
+function integer(name: string): (text: string) => number {
+  return argument((text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isInteger(value)) {
+      throw new WarpgaugeError(
+        'ERR_INVALID_ARGUMENT',
+        `Expected an integer for --${name} but received "${text}"`,
+      );
+    }
+    return value;
+  });
+}
+
+/** `bench memcpy`: flags in, `measure.memcpy`, tables or JSON out. */
+export function registerBench(program: Command): void {
+  const bench = program.command('bench').description('benchmarks of this machine');
+  bench
+    .command('memcpy')
+    .description(
+      'do larger host pages make memcpy to and from the GPU faster here, by how much, and why?',
+    )
+    .addOption(
+      new Option('--backend <name>', 'cuda copies through the driver; host is a proxy on the CPU')
+        .choices(['auto', 'cuda', 'host'])
+        .default('auto'),
+    )
+    .option('--device <n>', 'CUDA device (default: 0)', integer('device'))
+    .option('--node <n>', "NUMA node of the buffers (default: the GPU's)", integer('node'))
+    .option(
+      '--cpu <n>',
+      'processor of the copying thread (default: the last one allowed)',
+      integer('cpu'),
+    )
+    .option('--pages <list>', 'of 4k, thp, 2m, 1g (default: all)', words)
+    .option(
+      '--sizes <list>',
+      'such as 64KiB,16MiB,1GiB (default: 64KiB,1MiB,16MiB,64MiB, and 1GiB for cold DtoH)',
+      argument((text) => words(text).map((word) => parseBytes('--sizes', word))),
+    )
+    .option('--states <list>', 'of cold (pages never touched), warm (default: both)', words)
+    .option(
+      '--pins <list>',
+      'of none, register, hostalloc (default: none everywhere, the others at 64 MiB)',
+      words,
+    )
+    .option('--directions <list>', 'of HtoD, DtoH, vectorAdd (default: all)', words)
+    .addOption(
+      new Option('--cache <state>', 'CPU caches before the timed region')
+        .choices(['flushed', 'hot'])
+        .default('flushed'),
+    )
+    .option(
+      '--blocks <n>',
+      'exactly n blocks; below 10: ratios, but no verdicts',
+      integer('blocks'),
+    )
+    .option(
+      '--budget <time>',
+      'after 10 blocks, add more until the intervals are narrow or this time is over (default: 60s)',
+      argument((text) => parseDurationNs('--budget', text)),
+    )
+    .option(
+      '--runs <n>',
+      'fresh processes at intervals, for the range of the ratios (default: 1)',
+      integer('runs'),
+    )
+    .option(
+      '--seed <n>',
+      'seed of order, data and resampling (default: from the clock, printed)',
+      integer('seed'),
+    )
+    .option(
+      '--reserve',
+      'grow hugetlb pools by what the run needs and give exactly that back (needs root)',
+    )
+    .option('--dry-run', 'print plan, cells, memory and estimate; measure nothing')
+    .option('--json', 'print one JSON document (schema warpgauge/memcpy/1)')
+    .option(
+      '--out <dir>',
+      'write result.json, samples.arrows, plots and report.html into a new folder',
+    )
+    .option('--quiet', 'no preflight, plan or progress on standard error')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  warpgauge bench memcpy                          the default grid, about a minute
+  sudo warpgauge bench memcpy --reserve           with 2m and 1g pages, given back at the end
+  warpgauge bench memcpy --sizes 256MiB --states cold --directions DtoH --out result
+
+Exit status: 0 measured (cells that cannot be had are rows with the reason), 1 wrong data or failed,
+2 bad arguments, 130 interrupted (what was measured is printed and marked).`,
+    )
+    .action(async (flags: BenchFlags) => {
+      process.exitCode = await (flags.dryRun ? dryRun(flags) : benchMemcpy(flags));
+    });
+}
+
+/** Only what was given: the library checks every value and says what it expected. */
+function optionsOf(flags: BenchFlags): MemcpyOptions {
+  const { dryRun: _dryRun, json: _json, out: _out, quiet: _quiet, budget, ...given } = flags;
+  const options = {
+    ...given,
+    ...(budget === undefined ? {} : { budgetMs: budget / 1e6 }),
+    argv: process.argv.slice(2),
+  };
+  return options as MemcpyOptions;
+}
+
+function renderOptions(stream: NodeJS.WriteStream): RenderOptions {
+  return { colour: wantsColour(stream), width: stream.columns ?? 100 };
+}
+
+function say(text: string): void {
+  process.stderr.write(text.endsWith('\n') ? text : `${text}\n`);
+}
+
+async function benchMemcpy(flags: BenchFlags): Promise<number> {
+  const output = flags.out === undefined ? null : await import('../view/out-dir.ts');
+  if (flags.out !== undefined) output?.checkOutDir(flags.out);
+
+  const abort = new AbortController();
+  const interrupt = (): void => {
+    if (abort.signal.aborted) return;
+    say('\nstopping: what was measured is kept');
+    abort.abort();
+  };
+  process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
+  const progress = createProgress({ stream: process.stderr, quiet: flags.quiet ?? false });
+  let result: MemcpyDocument;
+  try {
+    result = await runMemcpy(
+      {
+        ...optionsOf(flags),
+        signal: abort.signal,
+        onProgress: (state) =>
+          progress.update({
+            block: state.block,
+            blocks: state.blocks,
+            done: state.ratio,
+            cell: state.cell ?? state.stage,
+            remainingNs: state.remaining_ns,
+          }),
+      },
+      ({ plan, preflight }) => {
+        // What changes on the machine is said first, whatever is quiet.
+        for (const line of reserveLines(plan)) say(line);
+        if (flags.quiet) return;
+        say(renderPreflight(preflight, renderOptions(process.stderr)));
+        say(planLine(plan));
+      },
+    );
+  } finally {
+    progress.close();
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+  }
+  if (flags.out !== undefined && output !== null) {
+    const { samplesTable } = await import('../measure/memcpy/samples-table.ts');
+    await output.writeOutput(flags.out, result, samplesTable(result));
+    say(`written to ${flags.out}: result.json, samples.arrows, plots and report.html`);
+  }
+  process.stdout.write(
+    flags.json
+      ? `${JSON.stringify(result)}\n`
+      : renderMemcpy(result, renderOptions(process.stdout)),
+  );
+  return exitCode(result);
+}
+
+async function dryRun(flags: BenchFlags): Promise<number> {
+  const plan = await planMemcpy(optionsOf(flags));
+  process.stdout.write(
+    flags.json
+      ? `${JSON.stringify({ schema: 'warpgauge/memcpy-plan/1', ...plan })}\n`
+      : renderPlan(planView(plan), renderOptions(process.stdout)),
+  );
+  return 0;
+}
+
+function planView(plan: MemcpyPlan): PlanView {
+  return {
+    backend: plan.backend,
+    cells: plan.cells.map((cell) => ({
+      ...cell,
+      status: cell.reason === null ? 'planned' : 'unavailable',
+    })),
+    illegal_cells: plan.illegal_cells,
+    illegal_reasons: plan.illegal_reasons,
+    calibrations: plan.calibrations.length,
+    memory_bytes: plan.memory_bytes,
+    pools: plan.pools,
+    blocks_min: plan.blocks_min,
+    budget_ns: plan.budget_ns,
+    estimate_ns: plan.estimate_block_ns,
+    estimate_total_ns: plan.estimate_total_ns,
+  };
+}
+
+/** What `--reserve` will do, in one line; nothing where no pool has to grow. */
+function reserveLines(plan: MemcpyPlan): string[] {
+  const parts = plan.pools
+    .filter((pool) => pool.action === 'reserve')
+    .map((pool) => `${pool.pages - pool.available} pages of ${formatBytes(pool.page_bytes)}`);
+  if (parts.length === 0) return [];
+  return [
+    `--reserve: adding ${parts.join(' and ')} to the hugetlb pools; exactly these are given back at the end, on Ctrl-C, and after a kill by "warpgauge pages recover"`,
+  ];
+}
+
+function planLine(plan: MemcpyPlan): string {
+  const runnable = plan.cells.filter((cell) => cell.reason === null).length;
+  const where = plan.proxy ? 'host proxy, no GPU takes part' : 'CUDA device';
+  const limit =
+    plan.budget_ns === null
+      ? `exactly ${plan.blocks_min} blocks`
+      : `at least ${plan.blocks_min} blocks, then until the intervals are narrow or ${formatDuration(plan.budget_ns)} are over`;
+  return `plan: ${runnable} cells and ${plan.calibrations.length} calibrations (${where}), CPU ${plan.cpu}, ${limit}; about ${formatDuration(plan.estimate_block_ns)} a block, ${formatDuration(plan.estimate_total_ns)} in all`;
+}
