@@ -8,4 +8,5 @@ export {
   type EnvironmentRecord,
   environment,
 } from './host/index.ts';
+export * as measure from './measure/index.ts';
 export * as mitigate from './mitigate/index.ts';

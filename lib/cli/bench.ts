@@ -164,7 +164,7 @@ function say(text: string): void {
 
 async function benchMemcpy(flags: BenchFlags): Promise<number> {
   const output = flags.out === undefined ? null : await import('../view/out-dir.ts');
-  if (flags.out !== undefined) output?.checkOutDir(flags.out);
+  if (flags.out !== undefined) await output?.checkOutDir(flags.out);
 
   const abort = new AbortController();
   const interrupt = (): void => {
@@ -204,8 +204,8 @@ async function benchMemcpy(flags: BenchFlags): Promise<number> {
     process.off('SIGTERM', interrupt);
   }
   if (flags.out !== undefined && output !== null) {
-    const { samplesTable } = await import('../measure/memcpy/samples-table.ts');
-    await output.writeOutput(flags.out, result, samplesTable(result));
+    const { samplesIpc } = await import('../measure/memcpy/samples-table.ts');
+    await output.writeOutput(flags.out, result, () => samplesIpc(result));
     say(`written to ${flags.out}: result.json, samples.arrows, plots and report.html`);
   }
   process.stdout.write(

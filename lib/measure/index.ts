@@ -1,6 +1,6 @@
 import type { Table } from 'apache-arrow';
-import { runMemcpy } from './memcpy/memcpy.ts';
 import type { MemcpyOptions } from './memcpy/options.ts';
+import type { MemcpyPlan } from './memcpy/plan.ts';
 import type { Cell, Comparison, MemcpyDocument } from './memcpy/types.ts';
 
 /** What `measure.memcpy()` resolves with. */
@@ -29,17 +29,27 @@ export interface MemcpyResult {
  * ```
  */
 export async function memcpy(options: MemcpyOptions = {}): Promise<MemcpyResult> {
+  // Loaded here, so that `import 'warpgauge'` does not pay for a benchmark that is not run.
+  const { runMemcpy } = await import('./memcpy/memcpy.ts');
   const document = await runMemcpy(options);
   const { samplesTable } = await import('./memcpy/samples-table.ts');
   return {
     verdicts: document.comparisons.filter((comparison) => comparison.in_family),
     cells: document.cells,
-    samples: samplesTable(document),
+    samples: await samplesTable(document),
     document,
   };
 }
 
-export { planMemcpy } from './memcpy/memcpy.ts';
+/**
+ * What {@link memcpy} would do with these options: cells, memory, pools, and an estimate of its duration from a few
+ * samples of at most 4 MiB. Changes nothing.
+ */
+export async function planMemcpy(options: MemcpyOptions = {}): Promise<MemcpyPlan> {
+  const { planMemcpy: plan } = await import('./memcpy/memcpy.ts');
+  return plan(options);
+}
+
 export type { MemcpyOptions, MemcpyProgress } from './memcpy/options.ts';
 export type { MemcpyPlan } from './memcpy/plan.ts';
 export type * from './memcpy/types.ts';

@@ -38,12 +38,30 @@ interface Pairing {
 function cellOf(pairing: Pairing, side: Side, samples: Sample[]): Cell {
   const { dir, state, bytes } = pairing;
   return {
-    id: side.id, dir, pin: 'none', state, kind: '4k', bytes, metric: 'copy', legal: true, status: 'ok',
-    reason: null, fix: null, error: null, samples, phases_ns: null, labels: [],
+    id: side.id,
+    dir,
+    pin: 'none',
+    state,
+    kind: '4k',
+    bytes,
+    metric: 'copy',
+    legal: true,
+    status: 'ok',
+    reason: null,
+    fix: null,
+    error: null,
+    samples,
+    phases_ns: null,
+    labels: [],
     stats: describe(samples, bytes, { seed: side.id }),
     page: {
-      requested_kb: 4, verified_bytes_by_kb: null, zero_page_bytes: null, node: [], method: null,
-      phys_run_pages: null, phys_run_why: null,
+      requested_kb: 4,
+      verified_bytes_by_kb: null,
+      zero_page_bytes: null,
+      node: [],
+      method: null,
+      phys_run_pages: null,
+      phys_run_why: null,
     },
   };
 }
@@ -56,14 +74,32 @@ async function compare(pairing: Pairing): Promise<Comparison> {
   for (let block = 0; block < blocks; block++) {
     for (const side of blockOrder(sides, seed, 0, block)) {
       const spec: NativeSampleSpec = {
-        op: dir, pin: 'none', state, kind: '4k', bytes, patternSeed: patternSeed(seed, side.id, 0, block),
-        numaNode: -1, condition: true, fill: true, flushBytes: 64 * MiB, dropPage: -1, stretch: side.stretch,
+        op: dir,
+        pin: 'none',
+        state,
+        kind: '4k',
+        bytes,
+        patternSeed: patternSeed(seed, side.id, 0, block),
+        numaNode: -1,
+        condition: true,
+        fill: true,
+        flushBytes: 64 * MiB,
+        dropPage: -1,
+        stretch: side.stretch,
       };
       const raw = await child.sample(spec);
       samples.get(side.id)?.push(
         toSample(raw, {
-          op: dir, kind: '4k', bytes, cold: state === 'cold', registers: false, faultedByPinning: false,
-          backend: 'host', block, seq: seq++, run: 0,
+          op: dir,
+          kind: '4k',
+          bytes,
+          cold: state === 'cold',
+          registers: false,
+          faultedByPinning: false,
+          backend: 'host',
+          block,
+          seq: seq++,
+          run: 0,
         }),
       );
     }
@@ -87,7 +123,10 @@ test(`A/A: 4k against 4k, warm, ${COMPARISONS} times: at most 6 false winners`, 
         state: 'warm',
         bytes: 16 * MiB,
         blocks: 10,
-        sides: [{ id: `a${i}`, stretch: 0 }, { id: `b${i}`, stretch: 0 }],
+        sides: [
+          { id: `a${i}`, stretch: 0 },
+          { id: `b${i}`, stretch: 0 },
+        ],
         seed: i,
       }),
     );
@@ -106,7 +145,10 @@ test(`+10 %: an injected delay is found in at least 34 of ${COMPARISONS}`, async
         state: 'cold',
         bytes: 64 * MiB,
         blocks: 30,
-        sides: [{ id: `a${i}`, stretch: 0 }, { id: `b${i}`, stretch: 0.1 }],
+        sides: [
+          { id: `a${i}`, stretch: 0 },
+          { id: `b${i}`, stretch: 0.1 },
+        ],
         seed: 1000 + i,
       }),
     );

@@ -3,10 +3,10 @@ import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { WarpgaugeError } from 'warpgauge';
 import type { NativeSampleSpec } from '#lib/addon';
 import { CopyChild } from '#lib/measure/memcpy/copy-child';
 import { MiB } from '#lib/units';
-import { WarpgaugeError } from 'warpgauge';
 
 const HOST = { backend: 'host', device: 0, cudaPath: '', nvmlPath: '' } as const;
 const SPEC: NativeSampleSpec = {
@@ -72,7 +72,10 @@ test('a killed child rejects the request in progress and all later ones', async 
 
 test('an error of native code crosses the pipe whole', async () => {
   const child = await start();
-  await assert.rejects(child.sample({ ...SPEC, op: 'HtoD', state: 'warm', fill: false }), rejectsWith('ERR_ZERO_PAGES'));
+  await assert.rejects(
+    child.sample({ ...SPEC, op: 'HtoD', state: 'warm', fill: false }),
+    rejectsWith('ERR_ZERO_PAGES'),
+  );
   // The child is none the worse for it.
   assert.equal((await child.sample(SPEC)).verified, true);
   await child.close();
@@ -103,7 +106,8 @@ test('the child dies with its parent, also by kill -9', async () => {
   parent.kill('SIGKILL');
   const deadline = Date.now() + 3000;
   // A zombie waits for init; what counts is that it runs no more.
-  const runs = () => existsSync(`/proc/${pid}`) && !/^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  const runs = () =>
+    existsSync(`/proc/${pid}`) && !/^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
   while (runs() && Date.now() < deadline) await sleep(10);
   assert.equal(runs(), false);
 });

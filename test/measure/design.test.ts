@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { WarpgaugeError } from 'warpgauge';
 import {
   blockOrder,
   designCells,
@@ -12,7 +13,6 @@ import {
 } from '#lib/measure/memcpy/design';
 import { resolveOptions } from '#lib/measure/memcpy/options';
 import { GiB, KiB, MiB } from '#lib/units';
-import { WarpgaugeError } from 'warpgauge';
 
 const runnable = (options = {}, backend: 'host' | 'cuda' = 'host') =>
   designCells(resolveOptions(options), backend).cells.filter((cell) => cell.reason === null);
@@ -29,7 +29,8 @@ test('the default grid has the four sizes in all legal cells and 1 GiB for cold 
   assert.deepEqual(sizes('HtoD', 'warm', 'none'), [64 * KiB, MiB, 16 * MiB, 64 * MiB]);
   assert.deepEqual(sizes('HtoD', 'cold', 'none'), []);
   for (const dir of ['HtoD', 'DtoH'] as const) {
-    for (const state of ['cold', 'warm']) assert.deepEqual(sizes(dir, state, 'register'), [64 * MiB]);
+    for (const state of ['cold', 'warm'])
+      assert.deepEqual(sizes(dir, state, 'register'), [64 * MiB]);
   }
 });
 
@@ -52,7 +53,10 @@ test('cold HtoD without registration is a row with the zero page as its reason',
 
 test('vectorAdd and hostalloc are one unavailable row each on the host proxy', () => {
   const { cells } = designCells(resolveOptions({}), 'host');
-  for (const match of [(d: string) => d === 'vectorAdd', (_: string, p: string) => p === 'hostalloc']) {
+  for (const match of [
+    (d: string) => d === 'vectorAdd',
+    (_: string, p: string) => p === 'hostalloc',
+  ]) {
     const rows = cells.filter((cell) => match(cell.dir, cell.pin));
     assert.equal(rows.length, 1);
     assert.equal(rows[0]?.code, 'ERR_NO_DEVICE');
@@ -65,12 +69,25 @@ test('on cuda they are cells: hostalloc has one kind and is warm, vectorAdd all 
   const driver = cells.filter((cell) => cell.pin === 'hostalloc');
   assert.deepEqual(
     driver.map((cell) => [cell.dir, cell.kind, cell.state]),
-    [['HtoD', 'driver', 'warm'], ['DtoH', 'driver', 'warm']],
+    [
+      ['HtoD', 'driver', 'warm'],
+      ['DtoH', 'driver', 'warm'],
+    ],
   );
   const vectors = cells.filter((cell) => cell.dir === 'vectorAdd' && cell.pin === 'none');
   assert.deepEqual(
     vectors.map((cell) => `${cell.state}/${cell.kind}`),
-    ['cold/4k', 'cold/thp', 'cold/2m', 'cold/1g', 'warm/4k', 'warm/thp', 'warm/2m', 'warm/1g', 'warm/4k-split'],
+    [
+      'cold/4k',
+      'cold/thp',
+      'cold/2m',
+      'cold/1g',
+      'warm/4k',
+      'warm/thp',
+      'warm/2m',
+      'warm/1g',
+      'warm/4k-split',
+    ],
   );
   assert.equal(illegalReason('vectorAdd', 'hostalloc', 'warm', 'driver') === null, false);
 });
@@ -108,7 +125,10 @@ test('pool needs are those of the largest sample, calibrations included', () => 
 });
 
 test('a cell above 60 % of the available memory is refused, the others stay', () => {
-  const { cells } = designCells(resolveOptions({ sizes: [MiB, GiB], pages: ['4k', 'thp'] }), 'host');
+  const { cells } = designCells(
+    resolveOptions({ sizes: [MiB, GiB], pages: ['4k', 'thp'] }),
+    'host',
+  );
   refuseTooLarge(cells, 1.5 * GiB);
   for (const cell of cells.filter((c) => c.legal && c.code !== 'ERR_NO_DEVICE')) {
     assert.equal(cell.reason !== null, cell.bytes === GiB, cell.id);
@@ -144,7 +164,10 @@ test('bad options are refused with what was expected', () => {
   for (const [options, message] of bad) {
     assert.throws(
       () => resolveOptions(options),
-      (error) => error instanceof WarpgaugeError && error.code === 'ERR_INVALID_ARGUMENT' && message.test(error.message),
+      (error) =>
+        error instanceof WarpgaugeError &&
+        error.code === 'ERR_INVALID_ARGUMENT' &&
+        message.test(error.message),
       JSON.stringify(options),
     );
   }

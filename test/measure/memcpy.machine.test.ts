@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { exitCode, runMemcpy } from '#lib/measure/memcpy/memcpy';
 import type { MemcpyOptions } from '#lib/measure/memcpy/options';
 import type { Cell, MemcpyDocument } from '#lib/measure/memcpy/types';
@@ -16,10 +16,15 @@ const THP = '/sys/kernel/mm/transparent_hugepage/enabled';
 const root = process.getuid?.() === 0;
 const asRoot = root ? {} : { skip: 'needs root' };
 const number = (path: string): number => Number(readFileSync(path, 'utf8'));
-const pool = (): number[] => ['nr_hugepages', 'free_hugepages', 'surplus_hugepages', 'resv_hugepages'].map((f) => number(`${POOL_2M}/${f}`));
+const pool = (): number[] =>
+  ['nr_hugepages', 'free_hugepages', 'surplus_hugepages', 'resv_hugepages'].map((f) =>
+    number(`${POOL_2M}/${f}`),
+  );
 
 const poolBefore = existsSync(POOL_2M) ? number(`${POOL_2M}/nr_hugepages`) : null;
-const thpBefore = existsSync(THP) ? (/\[(\w+)\]/.exec(readFileSync(THP, 'utf8'))?.[1] ?? null) : null;
+const thpBefore = existsSync(THP)
+  ? (/\[(\w+)\]/.exec(readFileSync(THP, 'utf8'))?.[1] ?? null)
+  : null;
 after(() => {
   if (!root) return;
   if (poolBefore !== null) writeFileSync(`${POOL_2M}/nr_hugepages`, String(poolBefore));
@@ -57,8 +62,30 @@ test('R1: every measured cell is proven on the pages asked for, all of it', asyn
 });
 
 test('R1: under PR_SET_THP_DISABLE every thp cell is unavailable and none is ok', () => {
-  const prctl = 'import ctypes,os,sys; ctypes.CDLL(None).prctl(41,1,0,0,0); os.execv(sys.argv[1], sys.argv[1:])';
-  const run = spawnSync('python3', ['-c', prctl, process.execPath, CLI, 'bench', 'memcpy', '--backend', 'host', '--pages', '4k,thp', '--sizes', '4MiB', '--blocks', '2', '--json', '--quiet'], { encoding: 'utf8' });
+  const prctl =
+    'import ctypes,os,sys; ctypes.CDLL(None).prctl(41,1,0,0,0); os.execv(sys.argv[1], sys.argv[1:])';
+  const run = spawnSync(
+    'python3',
+    [
+      '-c',
+      prctl,
+      process.execPath,
+      CLI,
+      'bench',
+      'memcpy',
+      '--backend',
+      'host',
+      '--pages',
+      '4k,thp',
+      '--sizes',
+      '4MiB',
+      '--blocks',
+      '2',
+      '--json',
+      '--quiet',
+    ],
+    { encoding: 'utf8' },
+  );
   assert.equal(run.status, 0, run.stderr);
   const result = JSON.parse(run.stdout) as MemcpyDocument;
   const thp = result.cells.filter((cell) => cell.kind === 'thp' && cell.legal);
@@ -70,7 +97,9 @@ test('R1: under PR_SET_THP_DISABLE every thp cell is unavailable and none is ok'
   assert.ok(result.cells.some((cell) => cell.kind === '4k' && cell.status === 'ok'));
 });
 
-test('R1: with THP enabled=always the 4k cells are still on 4 KB pages', { ...(root && thpBefore !== null ? {} : { skip: 'needs root and THP' }) }, async () => {
+test('R1: with THP enabled=always the 4k cells are still on 4 KB pages', {
+  ...(root && thpBefore !== null ? {} : { skip: 'needs root and THP' }),
+}, async () => {
   writeFileSync(THP, 'always');
   try {
     const result = await runMemcpy(small);
@@ -96,7 +125,12 @@ test('R2: without pool pages the hugetlb cells are unavailable with knob and com
 });
 
 test('R3: a run whose sources are not written fails and says zero page', async () => {
-  const result = await runMemcpy({ ...small, directions: ['HtoD'], states: ['warm'], hooks: { fill: false } });
+  const result = await runMemcpy({
+    ...small,
+    directions: ['HtoD'],
+    states: ['warm'],
+    hooks: { fill: false },
+  });
   assert.equal(exitCode(result), 1);
   for (const cell of result.cells.filter((c) => c.legal && c.kind !== '4k-split')) {
     assert.equal(cell.status, 'failed', cell.id);
@@ -106,20 +140,37 @@ test('R3: a run whose sources are not written fails and says zero page', async (
 });
 
 test('R4: cold faults are bytes/page, warm ones at most 2', asRoot, async () => {
-  const result = await runMemcpy({ ...small, sizes: [64 * MiB], pages: ['4k', 'thp', '2m', '1g'], directions: ['DtoH'], reserve: true });
+  const result = await runMemcpy({
+    ...small,
+    sizes: [64 * MiB],
+    pages: ['4k', 'thp', '2m', '1g'],
+    directions: ['DtoH'],
+    reserve: true,
+  });
   const expected = { '4k': 16384, thp: 32, '2m': 32, '1g': 1 } as const;
   for (const [kind, faults] of Object.entries(expected)) {
     const cold = find(result, `dtoh/none/cold/${kind}/${64 * MiB}`);
     if (kind === '1g' && cold.status === 'unavailable') continue; // no contiguous memory left
     assert.equal(cold.status, 'ok', cold.reason ?? '');
-    for (const sample of cold.samples) assert.ok(Math.abs(sample.minflt_thread - faults) <= 2, `${cold.id}: ${sample.minflt_thread}`);
+    for (const sample of cold.samples)
+      assert.ok(
+        Math.abs(sample.minflt_thread - faults) <= 2,
+        `${cold.id}: ${sample.minflt_thread}`,
+      );
     const warm = find(result, `dtoh/none/warm/${kind}/${64 * MiB}`);
-    for (const sample of warm.samples.filter((s) => s.valid)) assert.ok(sample.minflt_thread <= 2, warm.id);
+    for (const sample of warm.samples.filter((s) => s.valid))
+      assert.ok(sample.minflt_thread <= 2, warm.id);
   }
 });
 
 test('R5: pinning a cold buffer shows no perf faults, all rusage faults, and the label', async (t) => {
-  const result = await runMemcpy({ ...small, directions: ['HtoD'], states: ['cold'], pins: ['register'], pages: ['4k'] });
+  const result = await runMemcpy({
+    ...small,
+    directions: ['HtoD'],
+    states: ['cold'],
+    pins: ['register'],
+    pages: ['4k'],
+  });
   const cell = find(result, `htod/register/cold/4k/${bytes}`);
   if (cell.status === 'unavailable') return t.skip(cell.reason ?? '');
   assert.equal(cell.metric, 'register');
@@ -146,7 +197,11 @@ test('R6: one seed, one order; raw samples are always there', async () => {
 test('R8: a dropped page fails the run with its offset, in any direction and kind', async () => {
   const pages = [0, 1023, bytes / 4096 - 1];
   for (const page of pages) {
-    for (const prefix of ['htod/none/warm/4k/', 'dtoh/none/cold/thp/', 'dtoh/none/warm/4k-split/']) {
+    for (const prefix of [
+      'htod/none/warm/4k/',
+      'dtoh/none/cold/thp/',
+      'dtoh/none/warm/4k-split/',
+    ]) {
       const result = await runMemcpy({ ...small, hooks: { drop: { cell: prefix, page } } });
       assert.equal(exitCode(result), 1);
       const cell = find(result, `${prefix}${bytes}`);
@@ -161,7 +216,14 @@ test('R8: a dropped page fails the run with its offset, in any direction and kin
 
 test('the flush guards against the cache: without it a warm copy is served from there', async () => {
   const median = async (cache: 'flushed' | 'hot') => {
-    const result = await runMemcpy({ ...small, sizes: [MiB], pages: ['4k'], states: ['warm'], cache, blocks: 12 });
+    const result = await runMemcpy({
+      ...small,
+      sizes: [MiB],
+      pages: ['4k'],
+      states: ['warm'],
+      cache,
+      blocks: 12,
+    });
     return find(result, `htod/none/warm/4k/${MiB}`).stats?.median_ns ?? Number.NaN;
   };
   const flushed = await median('flushed');
@@ -171,20 +233,40 @@ test('the flush guards against the cache: without it a warm copy is served from 
 
 test('conditioning is a phase of every cold sample, and of none when it is switched off', async () => {
   const on = await runMemcpy({ ...small, states: ['cold'], directions: ['DtoH'] });
-  const off = await runMemcpy({ ...small, states: ['cold'], directions: ['DtoH'], hooks: { conditioning: false } });
-  for (const sample of on.cells.flatMap((cell) => cell.samples)) assert.ok((sample.phases_ns.condition ?? 0) > 0);
-  for (const sample of off.cells.flatMap((cell) => cell.samples)) assert.equal(sample.phases_ns.condition, null);
+  const off = await runMemcpy({
+    ...small,
+    states: ['cold'],
+    directions: ['DtoH'],
+    hooks: { conditioning: false },
+  });
+  for (const sample of on.cells.flatMap((cell) => cell.samples))
+    assert.ok((sample.phases_ns.condition ?? 0) > 0);
+  for (const sample of off.cells.flatMap((cell) => cell.samples))
+    assert.equal(sample.phases_ns.condition, null);
   assert.equal(off.design.conditioning, false);
 });
 
 test('a child that dies ends its cell only: the others go on and no finished sample is lost', async () => {
-  const result = await runMemcpy({ ...small, hooks: { kill: { cell: 'dtoh/none/cold/thp/', block: 1 } } });
+  const result = await runMemcpy({
+    ...small,
+    hooks: { kill: { cell: 'dtoh/none/cold/thp/', block: 1 } },
+  });
   const killed = find(result, `dtoh/none/cold/thp/${bytes}`);
-  assert.deepEqual(killed.samples.map((sample) => sample.block), [0, 2]);
+  assert.deepEqual(
+    killed.samples.map((sample) => sample.block),
+    [0, 2],
+  );
   for (const cell of result.cells.filter((c) => c.legal && c !== killed && c.status === 'ok')) {
-    assert.deepEqual(cell.samples.map((sample) => sample.block), [0, 1, 2], cell.id);
+    assert.deepEqual(
+      cell.samples.map((sample) => sample.block),
+      [0, 1, 2],
+      cell.id,
+    );
   }
-  assert.ok(result.warnings.some((warning) => /died of SIGKILL/.test(warning)), result.warnings.join('\n'));
+  assert.ok(
+    result.warnings.some((warning) => /died of SIGKILL/.test(warning)),
+    result.warnings.join('\n'),
+  );
 });
 
 test('an interrupted run keeps what it has and says so', async () => {
@@ -202,56 +284,99 @@ test('an interrupted run keeps what it has and says so', async () => {
   assert.equal(result.interrupted, true);
   assert.equal(result.complete, false);
   assert.equal(result.design.stopped_by, 'interrupt');
-  const samples = result.cells.flatMap((cell) => cell.samples);
+  const samples = [...result.cells, ...result.calibrations].flatMap((item) => item.samples);
   assert.ok(samples.length >= 18 && samples.length < 25, String(samples.length));
 });
 
 test('runs are fresh processes with blocks of their own', async () => {
   const result = await runMemcpy({ ...small, runs: 2, runIntervalMs: 10, blocks: 2 });
   const cell = find(result, `dtoh/none/cold/4k/${bytes}`);
-  assert.deepEqual(cell.samples.map((sample) => [sample.run, sample.block]), [[0, 0], [0, 1], [1, 0], [1, 1]]);
+  assert.deepEqual(
+    cell.samples.map((sample) => [sample.run, sample.block]),
+    [
+      [0, 0],
+      [0, 1],
+      [1, 0],
+      [1, 1],
+    ],
+  );
 });
 
-test('R10: pools are as before after the end, Ctrl-C, and kill -9 of the child', asRoot, async () => {
-  const before = pool();
-  const args = ['bench', 'memcpy', '--backend', 'host', '--pages', '4k,2m', '--sizes', '32MiB', '--reserve', '--json', '--quiet', '--blocks'];
-  const end = spawnSync(process.execPath, [CLI, ...args, '2'], { encoding: 'utf8' });
-  assert.equal(end.status, 0, end.stderr);
-  const result = JSON.parse(end.stdout) as MemcpyDocument;
-  assert.ok(result.reserved.every((entry) => entry.returned === entry.pages), JSON.stringify(result.reserved));
-  assert.equal(find(result, `dtoh/none/cold/2m/${32 * MiB}`).status, 'ok');
-  assert.deepEqual(pool(), before);
+test(
+  'R10: pools are as before after the end, Ctrl-C, and kill -9 of the child',
+  asRoot,
+  async () => {
+    const before = pool();
+    const args = [
+      'bench',
+      'memcpy',
+      '--backend',
+      'host',
+      '--pages',
+      '4k,2m',
+      '--sizes',
+      '32MiB',
+      '--reserve',
+      '--json',
+      '--quiet',
+      '--blocks',
+    ];
+    const end = spawnSync(process.execPath, [CLI, ...args, '2'], { encoding: 'utf8' });
+    assert.equal(end.status, 0, end.stderr);
+    const result = JSON.parse(end.stdout) as MemcpyDocument;
+    assert.ok(
+      result.reserved.every((entry) => entry.returned === entry.pages),
+      JSON.stringify(result.reserved),
+    );
+    assert.equal(find(result, `dtoh/none/cold/2m/${32 * MiB}`).status, 'ok');
+    assert.deepEqual(pool(), before);
 
-  for (const whom of ['SIGINT to the parent', 'SIGKILL to the child'] as const) {
-    const run = spawn(process.execPath, [CLI, ...args, '500'], { stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    run.stdout.on('data', (text) => { output += text; });
-    await sleep(2500);
-    if (whom === 'SIGINT to the parent') run.kill('SIGINT');
-    else {
-      const child = readdirSync('/proc').find((pid) => {
-        try {
-          return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1] === String(run.pid);
-        } catch {
-          return false;
-        }
+    for (const whom of ['SIGINT to the parent', 'SIGKILL to the child'] as const) {
+      const run = spawn(process.execPath, [CLI, ...args, '500'], {
+        stdio: ['ignore', 'pipe', 'pipe'],
       });
-      assert.ok(child, 'the copying child was not found');
-      process.kill(Number(child), 'SIGKILL');
-      await sleep(500);
-      run.kill('SIGINT');
+      let output = '';
+      run.stdout.on('data', (text) => {
+        output += text;
+      });
+      await sleep(2500);
+      if (whom === 'SIGINT to the parent') run.kill('SIGINT');
+      else {
+        const child = readdirSync('/proc').find((pid) => {
+          try {
+            return (
+              readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1] ===
+              String(run.pid)
+            );
+          } catch {
+            return false;
+          }
+        });
+        assert.ok(child, 'the copying child was not found');
+        process.kill(Number(child), 'SIGKILL');
+        await sleep(500);
+        run.kill('SIGINT');
+      }
+      const code = await new Promise((resolve) => run.once('close', resolve));
+      assert.equal(code, 130, whom);
+      assert.equal((JSON.parse(output) as MemcpyDocument).interrupted, true, whom);
+      assert.deepEqual(pool(), before, whom);
     }
-    const code = await new Promise((resolve) => run.once('close', resolve));
-    assert.equal(code, 130, whom);
-    assert.equal((JSON.parse(output) as MemcpyDocument).interrupted, true, whom);
-    assert.deepEqual(pool(), before, whom);
-  }
-});
+  },
+);
 
 test('memory beyond 60 % of what is available is refused per cell', async () => {
-  const available = Number(/^MemAvailable:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]) * KiB;
+  const available =
+    Number(/^MemAvailable:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]) * KiB;
   const large = Math.ceil((0.7 * available) / GiB) * GiB;
-  const result = await runMemcpy({ ...small, sizes: [MiB, large], pages: ['4k'], directions: ['DtoH'], states: ['cold'], blocks: 1 });
+  const result = await runMemcpy({
+    ...small,
+    sizes: [MiB, large],
+    pages: ['4k'],
+    directions: ['DtoH'],
+    states: ['cold'],
+    blocks: 1,
+  });
   assert.equal(find(result, `dtoh/none/cold/4k/${large}`).error?.code, 'ERR_TOO_LARGE');
   assert.equal(find(result, `dtoh/none/cold/4k/${MiB}`).status, 'ok');
 });

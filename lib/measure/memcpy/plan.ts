@@ -5,8 +5,10 @@
  */
 import type { NativeBackendInfo, NativeSampleSpec } from '../../addon.ts';
 import { WarpgaugeError } from '../../errors.ts';
+import { readCgroupMemory } from '../../host/cgroup.ts';
 import { availablePages, readHugepagePools } from '../../host/hugepages.ts';
-import { parseKeyValues, parseList, readText } from '../../host/sysfs.ts';
+import { readMemory } from '../../host/machine.ts';
+import { parseList, readText } from '../../host/sysfs.ts';
 import { formatBytes, MiB } from '../../units.ts';
 import { CopyChild } from './copy-child.ts';
 import {
@@ -72,8 +74,12 @@ export function defaultCpu(): number {
   return parseList(list).at(-1) ?? -1;
 }
 
+/** What can still be allocated: the kernel's estimate, or less where a control group limits this process. */
 export function availableMemoryBytes(): number {
-  return (parseKeyValues(readText('/proc/meminfo')).get('MemAvailable') ?? 0) * 1024;
+  const machine = readMemory().available_bytes ?? 0;
+  const group = readCgroupMemory();
+  if (group === null || group.max_bytes === null) return machine;
+  return Math.min(machine, Math.max(0, group.max_bytes - (group.current_bytes ?? 0)));
 }
 
 /** Starts the child with the backend asked for; `auto` falls back to the host proxy where no device answers. */
@@ -231,8 +237,10 @@ async function estimateBlock(
       ...spec,
     };
     try {
-      await child.sample(complete);
-      return (await child.sample(complete)).hostNs;
+      // The fastest of three: the first pays for the child's own start, and an estimate is about quiet samples.
+      const times = [];
+      for (let i = 0; i < 3; i++) times.push((await child.sample(complete)).hostNs);
+      return Math.min(...times);
     } catch (error) {
       // A kind this machine lacks is not in the block either.
       if (error instanceof WarpgaugeError && error.code !== 'ERR_CHILD_DIED') return null;
