@@ -36,6 +36,9 @@ class HostBackend final : public CopyBackend {
       const double* a, const double* b, double* c, size_t count, PinMode pin) override;
   GpuState ReadGpu() override { return {}; }
 
+  // kStagingBytes; for bench/, which times a bare loop on the same buffers.
+  [[nodiscard]] uint8_t* staging() { return staging_; }
+
  private:
   HostBackend() = default;
 

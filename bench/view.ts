@@ -1,0 +1,86 @@
+/** A bench document as text. */
+
+import { formatDuration } from '#lib/units';
+import { painter, type Style, wantsColour } from '#lib/view/colour';
+import { ABSENT, interval, significant } from '#lib/view/numbers';
+import { formatTable, type Row, wrap } from '#lib/view/table';
+import type { Limit } from './pairs.ts';
+import type { BenchDocument, BenchResult } from './result.ts';
+
+/** Ratios are judged in steps of a hundredth: one digit more than that. */
+export const showRatio = (value: number): string =>
+  value < 1 ? significant(value, 3) : value.toFixed(3);
+
+function showLimit(limit: Limit | null): string {
+  if (limit === null) return ABSENT;
+  return 'at_most' in limit ? `<= ${limit.at_most}` : `>= ${limit.at_least}`;
+}
+
+const STYLES: Readonly<Partial<Record<BenchResult['verdict'], Style>>> = {
+  OK: 'green',
+  'ABOVE LIMIT': 'red',
+  'BELOW LIMIT': 'red',
+  failed: 'red',
+  skipped: 'yellow',
+};
+
+function row(result: BenchResult): Row {
+  const { name, ratio, limit, verdict, pairs, subject_ns, floor_ns } = result;
+  const style = STYLES[verdict] ?? 'dim';
+  const time = (ns: { readonly median: number } | null): string =>
+    ns === null ? ABSENT : formatDuration(ns.median);
+  return {
+    cells: [
+      name,
+      ratio === null ? ABSENT : showRatio(ratio.median),
+      ratio === null ? ABSENT : interval(ratio.ci95, showRatio),
+      ratio === null ? ABSENT : interval([ratio.min, ratio.max], showRatio),
+      showLimit(limit),
+      time(subject_ns),
+      time(floor_ns),
+      pairs === 0 ? ABSENT : String(pairs),
+      { text: verdict, style },
+    ],
+  };
+}
+
+export function countVerdicts(results: readonly BenchResult[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { verdict } of results) counts[verdict] = (counts[verdict] ?? 0) + 1;
+  return counts;
+}
+
+export function render(document: BenchDocument, stream: NodeJS.WriteStream): string {
+  const { env, results } = document;
+  const width = stream.columns ?? 160;
+  const paint = painter(wantsColour(stream));
+  const load = (values: readonly number[]): string => values.map((v) => v.toFixed(2)).join(' ');
+  const lines = [
+    `Linux ${env.kernel ?? ABSENT}, ${env.cpu.model ?? ABSENT}, ${env.cpu.count ?? ABSENT} CPUs, ` +
+      `hypervisor ${env.hypervisor ?? ABSENT}, Node ${env.tool.node}, commit ${env.commit?.slice(0, 12) ?? ABSENT}`,
+    `load average ${load(env.load_average.before)} before, ${load(env.load_average.after)} after`,
+    '',
+    ...formatTable(
+      [
+        { title: 'result' },
+        { title: 'ratio', align: 'right' },
+        { title: '95 % CI' },
+        { title: 'min, max' },
+        { title: 'limit', align: 'right' },
+        { title: 'subject', align: 'right' },
+        { title: 'floor', align: 'right' },
+        { title: 'pairs', align: 'right' },
+        { title: 'verdict' },
+      ],
+      results.map(row),
+      { paint, width },
+    ),
+    '',
+  ];
+  for (const { name, verdict, reason } of results) {
+    if (reason !== null) lines.push(...wrap(`${name} ${verdict}: ${reason}`, width, '', '  '));
+  }
+  const counts = Object.entries(countVerdicts(results)).map(([verdict, n]) => `${n} ${verdict}`);
+  lines.push(`${results.length} results: ${counts.join(', ')}`);
+  return lines.join('\n');
+}
