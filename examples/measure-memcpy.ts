@@ -11,7 +11,9 @@ const { verdicts, cells, document } = await measure.memcpy({
 console.log(document.proxy ? 'host proxy: no GPU takes part' : document.device?.name);
 for (const v of verdicts) {
   const interval = v.ci95?.map((x) => x.toFixed(2)).join('-') ?? 'no interval';
-  console.log(`${v.dir} ${v.state} ${v.kind} over 4k: ${v.speedup.toFixed(2)}x (${interval}) ${v.verdict} ${v.cause ?? ''}`);
+  console.log(
+    `${v.dir} ${v.state} ${v.kind} over 4k: ${v.speedup.toFixed(2)}x (${interval}) ${v.verdict} ${v.cause ?? ''}`,
+  );
 }
 for (const cell of cells.filter((c) => c.status === 'unavailable' && c.legal)) {
   console.log(`${cell.id}: ${cell.reason}`);

@@ -2,7 +2,11 @@
 import { mitigate, WarpgaugeError } from 'warpgauge';
 
 try {
-  const region = await mitigate.allocate({ bytes: 64 * 2 ** 20, pages: '2m', fallback: ['thp', '4k'] });
+  const region = await mitigate.allocate({
+    bytes: 64 * 2 ** 20,
+    pages: '2m',
+    fallback: ['thp', '4k'],
+  });
   region.view(0, 4096).fill(1);
   console.log(`${region.bytes} bytes on ${region.pages} pages`, region.grantedPages);
   if (region.reason) console.log(`not on 2m: ${region.reason}`);

@@ -1,5 +1,5 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
-import { WarpgaugeError } from '../errors.ts';
+import { type Command, Option } from 'commander';
+import { invalidArgument, WarpgaugeError } from '../errors.ts';
 import { exitCode, planMemcpy, runMemcpy } from '../measure/memcpy/memcpy.ts';
 import type { MemcpyOptions } from '../measure/memcpy/options.ts';
 import type { MemcpyPlan } from '../measure/memcpy/plan.ts';
@@ -34,28 +34,14 @@ interface BenchFlags {
 
 const words = (text: string): string[] => text.split(',').map((word) => word.trim());
 
-/** Commander adds the option's name and value; the sentence comes from the library. */
-function argument<T>(parse: (text: string) => T): (text: string) => T {
-  return (text) => {
-    try {
-      return parse(text);
-    } catch (error) {
-      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
-    }
-  };
-}
-
 function integer(name: string): (text: string) => number {
-  return argument((text) => {
+  return (text) => {
     const value = Number(text);
     if (text.trim() === '' || !Number.isInteger(value)) {
-      throw new WarpgaugeError(
-        'ERR_INVALID_ARGUMENT',
-        `Expected an integer for --${name} but received "${text}"`,
-      );
+      throw invalidArgument(`--${name}`, 'an integer', text);
     }
     return value;
-  });
+  };
 }
 
 /** `bench memcpy`: flags in, `measure.memcpy`, tables or JSON out. */
@@ -82,7 +68,7 @@ export function registerBench(program: Command): void {
     .option(
       '--sizes <list>',
       'such as 64KiB,16MiB,1GiB (default: 64KiB,1MiB,16MiB,64MiB, and 1GiB for cold DtoH)',
-      argument((text) => words(text).map((word) => parseBytes('--sizes', word))),
+      (text: string) => words(text).map((word) => parseBytes('--sizes', word)),
     )
     .option('--states <list>', 'of cold (pages never touched), warm (default: both)', words)
     .option(
@@ -104,7 +90,7 @@ export function registerBench(program: Command): void {
     .option(
       '--budget <time>',
       'after 10 blocks, add more until the intervals are narrow or this time is over (default: 60s)',
-      argument((text) => parseDurationNs('--budget', text)),
+      (text: string) => parseDurationNs('--budget', text),
     )
     .option(
       '--runs <n>',
@@ -164,7 +150,13 @@ function say(text: string): void {
 
 async function benchMemcpy(flags: BenchFlags): Promise<number> {
   const output = flags.out === undefined ? null : await import('../view/out-dir.ts');
-  if (flags.out !== undefined) await output?.checkOutDir(flags.out);
+  if (flags.out !== undefined) {
+    await output?.checkOutDir(flags.out).catch((error: unknown) => {
+      // Found before the run, so it is an argument that cannot be used, like any other.
+      if (!(error instanceof WarpgaugeError)) throw error;
+      throw new WarpgaugeError('ERR_INVALID_ARGUMENT', error.message, { cause: error });
+    });
+  }
 
   const abort = new AbortController();
   const interrupt = (): void => {
