@@ -8,6 +8,7 @@ import {
   countersOf,
   groupTitle,
   illegalLine,
+  isMomentary,
   measuredGroups,
   missingRows,
   notesOf,
@@ -98,7 +99,7 @@ function verdictSection(document: MemcpyDocument): string {
       interval(one.ci95, ratioNumber),
       interval(one.ci_adjusted, ratioNumber),
       markup(
-        `<span class="${one.verdict}">${one.verdict}</span>${one.this_moment_only ? ' (this moment only)' : ''}`,
+        `<span class="${one.verdict}">${one.verdict}</span>${isMomentary(one) ? ' (this moment only)' : ''}`,
       ),
     ],
     below: causeText(one),

@@ -103,6 +103,11 @@ export function verdictFamily(
     );
 }
 
+/** Whether a verdict carries "this moment only"; where there is no verdict, there is nothing to carry it. */
+export function isMomentary(comparison: Pick<Comparison, 'this_moment_only' | 'verdict'>): boolean {
+  return comparison.this_moment_only && comparison.verdict !== 'none';
+}
+
 /** Kind of the cell that a comparison starts from, out of its id. */
 export function baseKind(comparison: Pick<Comparison, 'a'>): string {
   return comparison.a.split('/')[3] ?? comparison.a;
@@ -137,6 +142,26 @@ export function shareMethods(family: readonly Comparison[]): string | null {
   return methods.size === 0 ? null : `Share of the gap: ${[...methods].join('; ')}.`;
 }
 
+/**
+ * Warnings that say the same of many cells, as one line each; the JSON keeps them all. Such a warning starts
+ * with the id of its cell; what stands in parentheses may differ from cell to cell.
+ */
+function groupWarnings(warnings: readonly string[]): string[] {
+  const groups = new Map<string, { about: string; texts: string[] }>();
+  for (const text of warnings) {
+    const [, id = '', rest = ''] = /^([\w-]+(?:\/[\w-]+)+)(:? .*)$/.exec(text) ?? [];
+    const key = id === '' ? text : rest.replace(/ \([^()]*\)/, '');
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, { about: id, texts: [text] });
+    else group.texts.push(text);
+  }
+  return [...groups].flatMap(([rest, { about, texts }]) =>
+    about === '' || texts.length <= 2
+      ? texts
+      : [`${about} and ${texts.length - 1} other cells${rest.replace(/^ has /, ' have ')}`],
+  );
+}
+
 /** What a reader must know before using the numbers: partial results, invalid samples, warnings of the run. */
 export function notesOf(document: MemcpyDocument): string[] {
   const notes: string[] = [];
@@ -150,7 +175,7 @@ export function notesOf(document: MemcpyDocument): string[] {
       `invalid samples: ${document.n_invalid}, kept in the JSON with the reason, left out of the statistics`,
     );
   }
-  return [...notes, ...document.warnings];
+  return [...notes, ...groupWarnings(document.warnings)];
 }
 
 /** Counters of one cell: medians over its valid samples, `null` where no sample has them. */

@@ -15,6 +15,7 @@ import {
   countersOf,
   groupTitle,
   illegalLine,
+  isMomentary,
   measuredGroups,
   missingRows,
   notesOf,
@@ -107,7 +108,7 @@ export function renderVerdicts(document: MemcpyDocument, options: RenderOptions)
     return [...output, ...wrap(`No verdicts: ${why}.`, options.width, '  ')].join('\n');
   }
   const rows = family.map((one): Row => {
-    const mark = one.this_moment_only ? ' *' : '';
+    const mark = isMomentary(one) ? ' *' : '';
     const cause = causeText(one);
     return {
       cells: [
@@ -137,7 +138,7 @@ export function renderVerdicts(document: MemcpyDocument, options: RenderOptions)
   if (methods !== null) {
     output.push(...wrap(methods, options.width, '  ').map((line) => paint('dim', line)));
   }
-  if (family.some((one) => one.this_moment_only)) {
+  if (family.some(isMomentary)) {
     const moment =
       '* this moment only: a warm ratio against 4k depends on where the 4 KB pages lie in physical memory now; --runs N shows the range.';
     output.push(...wrap(moment, options.width, '  ').map((line) => paint('dim', line)));

@@ -164,6 +164,36 @@ test('the analysis of the library renders: shares once, their methods below, inv
     assert.match(output, new RegExp(`^  ${answer.dir}: host proxy`, 'm'));
 });
 
+test('a warning about many cells is one line', () => {
+  const about = (id: string, part: string) =>
+    `${id} has no single typical time (${part}): its median stands for little`;
+  const warnings = [
+    about('htod/none/warm/4k-split/65536', 'bimodal, 1 above 3x the median'),
+    about('htod/none/warm/4k/65536', 'bimodal'),
+    about('touch/thp/65536', 'bimodal'),
+    'a/b: FASTER for a reason',
+    'three blocks: ratios only',
+  ];
+  const notes = text({ warnings })
+    .split('\n')
+    .filter((line) => line.startsWith('note:'));
+  assert.equal(notes.length, 4);
+  assert.match(
+    text({ warnings }).replace(/\s+/g, ' '),
+    /note: htod\/none\/warm\/4k-split\/65536 and 2 other cells have no single typical time: its median/,
+  );
+});
+
+test('what is no verdict carries no mark', () => {
+  const document = syntheticDocument();
+  const comparisons = document.comparisons.map((one) => ({
+    ...one,
+    verdict: 'none' as const,
+    this_moment_only: true,
+  }));
+  assert.doesNotMatch(renderVerdicts({ ...document, comparisons }, PLAIN), /\*/);
+});
+
 test('invalid samples are told even when no warning of the run does', () => {
   assert.match(text({ warnings: [] }), /note: invalid samples: 2, kept in the JSON/);
 });

@@ -32,7 +32,7 @@ import {
   type Plot,
   SHEET_WIDTH,
   sheet,
-  textWidth,
+  wrapText,
 } from './svg.ts';
 
 const NAME = 'faults';
@@ -74,11 +74,28 @@ function validPoints(cells: readonly Cell[]): { cell: Cell; faults: number; ns: 
   );
 }
 
-function modelText(model: CostModel): string {
-  if (model.ns_per_fault === null)
-    return `${model.kind}: no slope, ${model.why ?? 'no reason given'}`;
-  const fit = model.r2 === null ? '' : `, r² ${significant(model.r2)}`;
-  return `${model.kind}: ${timeWords(model.ns_per_fault)} per fault${fit}`;
+/** The slopes, and the reasons for those that are missing: kinds with the same reason in one sentence. */
+function modelTexts(models: readonly CostModel[]): string[] {
+  const slopes = models.flatMap(({ kind, ns_per_fault: slope, r2 }) =>
+    slope === null
+      ? []
+      : [`${kind}: ${timeWords(slope)} per fault${r2 === null ? '' : `, r² ${significant(r2)}`}`],
+  );
+  const missing = new Map<string, CellKind[]>();
+  for (const { kind, ns_per_fault: slope, why } of models) {
+    if (slope === null)
+      missing.set(why ?? 'no reason given', [
+        ...(missing.get(why ?? 'no reason given') ?? []),
+        kind,
+      ]);
+  }
+  const reasons = [...missing].map(([why, kinds]) => `${kinds.join(', ')}: no slope, ${why}`);
+  return models.length === 0 ? ['no cost model for this direction'] : [...slopes, ...reasons];
+}
+
+/** The text below a panel, which may start left of its axis. */
+function modelLines(panel: Panel, width: number): string[] {
+  return modelTexts(panel.models).flatMap((text) => wrapText(text, width + 50, 11));
 }
 
 function drawPanel(panel: Panel, frame: Frame): string {
@@ -136,16 +153,10 @@ function drawPanel(panel: Panel, frame: Frame): string {
       kindSymbol(cell.kind, x(Math.max(faults, ZERO_AT)) + aside, y(ns), 24, escapeXml(title)),
     );
   }
-  const room = frame.width + 50;
-  const fits = (text: string): string => {
-    const most = Math.floor(room / textWidth('x', 11));
-    return text.length <= most ? text : `${text.slice(0, most - 3)}...`;
-  };
-  const lines =
-    panel.models.length === 0 ? ['no cost model for this direction'] : panel.models.map(modelText);
+  const lines = modelLines(panel, frame.width);
   parts.push(
     ...lines.map((text, index) =>
-      label(frame.left - 50, frame.top + frame.height + 52 + index * MODEL_LINE, fits(text), {
+      label(frame.left - 50, frame.top + frame.height + 52 + index * MODEL_LINE, text, {
         size: 11,
         fill: MUTED,
       }),
@@ -162,12 +173,15 @@ export function faultsPlot(document: MemcpyDocument): Plot {
   const kinds: CellKind[] = KIND_ORDER.filter((kind) =>
     panels.some((panel) => panel.cells.some((cell) => cell.kind === kind)),
   );
-  const modelLines = Math.max(1, ...panels.map((panel) => panel.models.length));
+  const columns = Math.min(panels.length, 2);
+  const padding = { left: 62, right: 18 };
+  const width = (SHEET_WIDTH - 2 * MARGIN) / columns - padding.left - padding.right;
+  const lines = Math.max(...panels.map((panel) => modelLines(panel, width).length));
   const { frames, bottom } = panelFrames(panels.length, {
-    columns: Math.min(panels.length, 2),
+    columns,
     width: SHEET_WIDTH - 2 * MARGIN,
     height: 270,
-    padding: { left: 62, right: 18, top: 34, bottom: 52 + modelLines * MODEL_LINE },
+    padding: { ...padding, top: 34, bottom: 52 + lines * MODEL_LINE },
     top: 24,
     left: MARGIN,
   });
@@ -175,7 +189,7 @@ export function faultsPlot(document: MemcpyDocument): Plot {
     name: NAME,
     title: TITLE,
     labels,
-    description: `Time of each valid sample against its page faults for page kinds ${kinds.join(', ')}, both axes logarithmic. ${document.model.map(modelText).join('; ')}.`,
+    description: `Time of each valid sample against its page faults for page kinds ${kinds.join(', ')}, both axes logarithmic. ${modelTexts(document.model).join('; ')}.`,
     width: SHEET_WIDTH,
     bodyHeight: bottom,
     body: [

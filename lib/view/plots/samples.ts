@@ -153,7 +153,7 @@ export function samplesPlot(document: MemcpyDocument): Plot {
       const frame = {
         left: MARGIN + column * columnWidth + 66,
         top: top + 28,
-        width: columnWidth - 66 - 92,
+        width: columnWidth - 66 - 116,
         height: panel.cells.length * LANE,
       };
       body.push(drawPanel(panel, frame, lastSeq));
