@@ -14,6 +14,23 @@ struct Mount {
   std::string point;  // where
 };
 
+// mountinfo writes a blank as \040.
+std::string Unescape(std::string_view text) {
+  const auto is_octal = [](char c) { return c >= '0' && c <= '7'; };
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 3 < text.size() && is_octal(text[i + 1]) && is_octal(text[i + 2]) &&
+        is_octal(text[i + 3])) {
+      plain +=
+          static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + text[i + 3] - '0');
+      i += 3;
+    } else {
+      plain += text[i];
+    }
+  }
+  return plain;
+}
+
 bool HasOption(std::string_view options, std::string_view wanted) {
   const auto all = SplitFields(options, ',');
   return std::ranges::find(all, wanted) != all.end();
@@ -29,7 +46,7 @@ std::optional<Mount> FindMount(std::string_view mountinfo, bool v2) {
     if (head.size() < 5 || tail.size() < 3) continue;
     const bool matches =
         v2 ? tail[0] == "cgroup2" : tail[0] == "cgroup" && HasOption(tail[2], "hugetlb");
-    if (matches) return Mount{std::string(head[3]), std::string(head[4])};
+    if (matches) return Mount{Unescape(head[3]), Unescape(head[4])};
   }
   return std::nullopt;
 }
@@ -47,14 +64,22 @@ std::optional<std::string> FindGroup(std::string_view cgroups, bool v2) {
   return std::nullopt;
 }
 
-std::vector<std::string> FoldersUpward(const std::string& root,
-                                       const Mount& mount,
-                                       std::string group) {
+// The group's path below what is mounted.
+std::string BelowMount(const Mount& mount, const std::string& group) {
+  if (mount.root == "/") return group;
   // In a container without its own cgroup namespace the group is named from the host's root while
   // only a part of the hierarchy is mounted: the mounted part is what the name starts with.
-  if (mount.root != "/" && group.compare(0, mount.root.size(), mount.root) == 0) {
-    group.erase(0, mount.root.size());
-  }
+  const bool inside = group.compare(0, mount.root.size(), mount.root) == 0 &&
+                      (group.size() == mount.root.size() || group[mount.root.size()] == '/');
+  return inside ? group.substr(mount.root.size()) : "/";
+}
+
+std::vector<std::string> FoldersUpward(const std::string& root,
+                                       const Mount& mount,
+                                       const std::string& own_group) {
+  std::string group = BelowMount(mount, own_group);
+  // A group outside of our cgroup namespace is named "/..": the top is all that we can see of it.
+  if (group.compare(0, 3, "/..") == 0) group = "/";
   const std::string top = root + mount.point;
   std::vector<std::string> folders;
   while (group.size() > 1) {

@@ -173,6 +173,26 @@ TEST_CASE("cgroup v1: its own file names, and a container that sees only its own
   CHECK(limit->knob == tree.root() + folder + "rsvd.limit_in_bytes");
 }
 
+TEST_CASE(
+    "cgroup paths: blanks, a sibling with the same beginning, a group outside of the namespace") {
+  const Tree tree;
+  tree.Write("/proc/self/mountinfo", "5 4 0:4 /a /mnt/my\\040groups rw - cgroup2 none rw\n");
+  const auto limited_by = [&tree](const char* group, const std::string& folder) {
+    tree.Write("/proc/self/cgroup", std::string("0::") + group + "\n");
+    const std::string knob = "/mnt/my groups" + folder + "/hugetlb.2MB.max";
+    tree.Write(knob, "0\n");
+    const auto limit = HugetlbCgroup::OfThisProcess(k2MiB, tree.root()).Blocking(false, 1);
+    std::filesystem::remove(tree.root() + knob);
+    return limit.has_value() && limit->knob == tree.root() + knob;
+  };
+  CHECK(limited_by("/a/b", "/b"));
+  CHECK(limited_by("/a/b", ""));
+  CHECK(limited_by("/a", ""));
+  CHECK_FALSE(limited_by("/ab/c", "/b/c"));
+  CHECK(limited_by("/ab/c", ""));
+  CHECK(limited_by("/../c", ""));
+}
+
 TEST_CASE("no cgroup files, or nonsense in them: nothing is claimed") {
   const Tree tree;
   CHECK_FALSE(HugetlbCgroup::OfThisProcess(k2MiB, tree.root()).found());
