@@ -52,7 +52,10 @@ function resolve(options: AllocateOptions): { kinds: PageKind[]; resolved: Resol
     throw invalidArgument('bytes', 'a positive integer', bytes);
   }
   checkKind('pages', pages);
-  if (options.numaNode !== undefined && (!Number.isSafeInteger(numaNode) || numaNode < 0)) {
+  if (
+    options.numaNode !== undefined &&
+    !(Number.isSafeInteger(numaNode) && numaNode >= 0 && numaNode < 2 ** 31)
+  ) {
     throw invalidArgument('numaNode', 'the number of a NUMA node', numaNode);
   }
   if (!Array.isArray(fallback)) throw invalidArgument('fallback', 'a list of page kinds', fallback);
