@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { WarpgaugeError } from 'warpgauge';
 import {
   blockOrder,
+  designCalibrations,
   designCells,
   illegalReason,
   illegalSummary,
@@ -15,7 +16,12 @@ import { resolveOptions } from '#lib/measure/memcpy/options';
 import { GiB, KiB, MiB } from '#lib/units';
 
 const runnable = (options = {}, backend: 'host' | 'cuda' = 'host') =>
-  designCells(resolveOptions(options), backend).cells.filter((cell) => cell.reason === null);
+  designCells(resolveOptions(options), backend).filter((cell) => cell.reason === null);
+
+const needsOf = (backend: 'host' | 'cuda') => {
+  const cells = designCells(resolveOptions({}), backend);
+  return poolNeeds({ cells, calibrations: designCalibrations(cells, backend) });
+};
 
 test('the default grid has the four sizes in all legal cells and 1 GiB for cold DtoH only', () => {
   const cells = runnable();
@@ -41,7 +47,7 @@ test('4k-split stands in every warm cell and in no cold one', () => {
 });
 
 test('cold HtoD without registration is a row with the zero page as its reason', () => {
-  const { cells } = designCells(resolveOptions({ sizes: [64 * MiB], pins: ['none'] }), 'host');
+  const cells = designCells(resolveOptions({ sizes: [64 * MiB], pins: ['none'] }), 'host');
   const rows = cells.filter((cell) => cell.dir === 'HtoD' && cell.state === 'cold');
   assert.equal(rows.length, 4);
   for (const row of rows) {
@@ -52,7 +58,7 @@ test('cold HtoD without registration is a row with the zero page as its reason',
 });
 
 test('vectorAdd and hostalloc are one unavailable row each on the host proxy', () => {
-  const { cells } = designCells(resolveOptions({}), 'host');
+  const cells = designCells(resolveOptions({}), 'host');
   for (const match of [
     (d: string) => d === 'vectorAdd',
     (_: string, p: string) => p === 'hostalloc',
@@ -117,23 +123,26 @@ test('the data seed is unique to cell and sample, and exact in a double', () => 
 });
 
 test('pool needs are those of the largest sample, calibrations included', () => {
-  const needs = poolNeeds(designCells(resolveOptions({}), 'host'));
+  const needs = needsOf('host');
   assert.equal(needs.get(2 * MiB), 512);
   assert.equal(needs.get(GiB), 1);
-  const cuda = poolNeeds(designCells(resolveOptions({}), 'cuda'));
+  const cuda = needsOf('cuda');
   assert.equal(cuda.get(GiB), 3, 'vectorAdd holds three vectors');
 });
 
 test('a cell above 60 % of the available memory is refused, the others stay', () => {
-  const { cells } = designCells(
-    resolveOptions({ sizes: [MiB, GiB], pages: ['4k', 'thp'] }),
-    'host',
-  );
+  const cells = designCells(resolveOptions({ sizes: [MiB, GiB], pages: ['4k', 'thp'] }), 'host');
   refuseTooLarge(cells, 1.5 * GiB);
   for (const cell of cells.filter((c) => c.legal && c.code !== 'ERR_NO_DEVICE')) {
     assert.equal(cell.reason !== null, cell.bytes === GiB, cell.id);
   }
   assert.equal(cells.find((cell) => cell.bytes === GiB && cell.legal)?.code, 'ERR_TOO_LARGE');
+  const calibrations = designCalibrations(cells, 'host');
+  assert.ok(calibrations.length > 0);
+  assert.ok(
+    calibrations.every((calibration) => calibration.bytes === MiB),
+    'nor is it calibrated',
+  );
 });
 
 test('mapped bytes are whole pages of the kind', () => {

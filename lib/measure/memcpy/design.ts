@@ -114,8 +114,8 @@ function sizesOf(
     : DEFAULT_SIZES;
 }
 
-/** Every cell the options ask for, legal or not, and the calibrations that causes need. */
-export function designCells(options: ResolvedOptions, backend: BackendName): Design {
+/** Every cell the options ask for, legal or not. */
+export function designCells(options: ResolvedOptions, backend: BackendName): PlannedCell[] {
   const kinds: CellKind[] = options.pages.includes('4k')
     ? [...options.pages]
     : ['4k', ...options.pages];
@@ -138,7 +138,7 @@ export function designCells(options: ResolvedOptions, backend: BackendName): Des
     }
   }
   if (backend === 'host') cells.push(...hostOnlyRows(options));
-  return { cells, calibrations: designCalibrations(cells, backend) };
+  return cells;
 }
 
 /** What the host proxy cannot do at all: one row each, so that nobody misses them in silence. */
@@ -169,9 +169,10 @@ function hostOnlyRows(options: ResolvedOptions): PlannedCell[] {
 
 /**
  * Touch (a user fault), populate (a fault inside the kernel) and pin costs of each kind, at the sizes whose
- * verdicts need a cause: the largest cold size, and the largest that is measured warm too.
+ * verdicts need a cause: the largest cold size, and the largest that is measured warm too. Cells that will not
+ * run need none.
  */
-function designCalibrations(
+export function designCalibrations(
   cells: readonly PlannedCell[],
   backend: BackendName,
 ): PlannedCalibration[] {
@@ -180,7 +181,7 @@ function designCalibrations(
     const id = `${op}/${kind}/${bytes}`;
     out.set(id, { id, op, kind, bytes });
   };
-  const legal = cells.filter((cell) => cell.legal && cell.kind !== 'driver');
+  const legal = cells.filter((cell) => cell.reason === null && cell.kind !== 'driver');
   const largest = (of: readonly PlannedCell[]): number =>
     Math.max(0, ...of.map((cell) => cell.bytes));
 

@@ -13,6 +13,7 @@ import { formatBytes, MiB } from '../../units.ts';
 import { CopyChild } from './copy-child.ts';
 import {
   type Design,
+  designCalibrations,
   designCells,
   illegalSummary,
   mappedBytes,
@@ -119,9 +120,10 @@ export async function openPlan(options: ResolvedOptions): Promise<OpenPlan> {
   const { child, warnings } = await openChild(options);
   try {
     const info = child.info;
-    const design = designCells(options, info.backend);
-    refuseTooLarge(design.cells, availableMemoryBytes());
-    if (options.reserve) refuseAboveReserveLimit(design);
+    const cells = designCells(options, info.backend);
+    refuseTooLarge(cells, availableMemoryBytes());
+    if (options.reserve) refuseAboveReserveLimit(cells, info.backend);
+    const design: Design = { cells, calibrations: designCalibrations(cells, info.backend) };
     const pools = planPools(design, options.reserve);
     const runnable = design.cells.filter((cell) => cell.reason === null);
     const illegal = illegalSummary(design.cells);
@@ -167,20 +169,21 @@ export function nodeOf(options: ResolvedOptions, info: NativeBackendInfo): numbe
 }
 
 /** Drops the largest hugetlb cells until what `--reserve` would add fits under its cap. */
-function refuseAboveReserveLimit(design: Design): void {
+function refuseAboveReserveLimit(cells: readonly PlannedCell[], backend: BackendName): void {
   const limit = Math.min(RESERVE_LIMIT_BYTES, RESERVE_LIMIT_SHARE * availableMemoryBytes());
   for (;;) {
     let growth = 0;
+    const design = { cells, calibrations: designCalibrations(cells, backend) };
     for (const [pageBytes, pages] of poolNeeds(design)) {
       growth += Math.max(0, pages - freePages(pageBytes)) * pageBytes;
     }
     if (growth <= limit) return;
-    const largest = design.cells
+    const largest = cells
       .filter((cell) => cell.reason === null && (cell.kind === '2m' || cell.kind === '1g'))
       .sort((a, b) => mappedBytes(b) - mappedBytes(a))[0];
     if (largest === undefined) return;
     const bytes = mappedBytes(largest);
-    for (const cell of design.cells) {
+    for (const cell of cells) {
       if (cell.reason !== null || cell.kind !== largest.kind || mappedBytes(cell) < bytes) continue;
       cell.code = 'ERR_RESERVE_LIMIT';
       cell.reason = `the pools would have to grow by ${formatBytes(growth)}; --reserve adds at most ${formatBytes(Math.floor(limit))} (the smaller of 4 GiB and 25 % of available memory)`;
