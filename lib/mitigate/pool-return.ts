@@ -371,9 +371,7 @@ export async function settleAll(
           },
     );
   }
-  if (journals.some(({ outcome }) => outcome === 'returned')) {
-    pruneJournals(listJournals(stateFolder(options), 'pools').map(readJournal));
-  }
+  pruneJournals(listJournals(stateFolder(options), 'pools').map(readJournal));
   const complete = journals.every(
     ({ outcome }) => !['partly-returned', 'failed'].includes(outcome),
   );

@@ -17,7 +17,7 @@ export function writeJournal(
 ): string {
   const dir = join(stateDir, 'journal');
   mkdirSync(dir, { recursive: true });
-  const id = `pools-20260101T00000000${listJournals(stateDir, 'pools').length}Z-7-00000000`;
+  const id = `pools-20260101T0000${String(listJournals(stateDir, 'pools').length).padStart(5, '0')}Z-7-00000000`;
   const path = join(dir, `${id}.jsonl`);
   const first = {
     type: 'header',

@@ -7,6 +7,7 @@ import { listJournals, readJournal } from '#lib/mitigate/journal';
 import { planReserve } from '#lib/mitigate/pool-plan';
 import { reservePages } from '#lib/mitigate/pool-reserve';
 import { parsePoolFile, poolFile, readPoolStatus } from '#lib/mitigate/pool-status';
+import { writeJournal } from './journal-file.js';
 import { SimulatedPools } from './simulated-pools.js';
 
 const MB2 = 2 ** 21;
@@ -318,4 +319,14 @@ test('a journal that was damaged while held is not acted upon; the lock goes wit
 test('a process is known by its start time', () => {
   assert.ok((processStart(process.pid) ?? 0) > 0);
   assert.equal(processStart(2 ** 22 + 1), null);
+});
+
+test('what was given back stays on record, and a machine that reserves daily does not fill up', async (t) => {
+  const pools = oneNode(t, 0, 0);
+  for (let n = 0; n < 103; n++) writeJournal(pools, [{ type: 'rolledback', reason: 'test' }]);
+  const held = await reservePages({ ...at(pools), pages: want(1) }, internals(pools));
+  await held.release();
+  const kept = listJournals(pools.stateDir, 'pools');
+  assert.equal(kept.length, 101);
+  assert.equal(readJournal(kept.at(-1) as string).header?.id, held.id);
 });
