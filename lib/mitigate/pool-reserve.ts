@@ -252,8 +252,7 @@ async function touchNewPages(
   const pages = KIND_OF.get(step.pageBytes);
   if (pages === undefined) return;
   internals.onStep?.('pool:before-touch');
-  const { loadBinding } = await import('../addon.ts');
-  const binding = loadBinding();
+  const { allocate } = await import('./allocate.ts');
   const { pool } = readTarget(step.file, root);
   const gains = pool.nodes.map(({ node, total }) => ({
     node,
@@ -263,17 +262,10 @@ async function touchNewPages(
     gains.length === 0 ? [{ count: step.growth }] : gains;
   for (const { node, count } of places) {
     if (count <= 0) continue;
-    const region = await binding.allocateRegion({
-      bytes: count * step.pageBytes,
-      pages,
-      numaNode: node ?? -1,
-      lock: false,
-      shared: false,
-      populate: true,
-      threads: 0,
-    });
+    const numaNode = node === undefined ? {} : { numaNode: node };
+    const region = await allocate({ bytes: count * step.pageBytes, pages, ...numaNode });
     internals.onStep?.('pool:touched');
-    binding.releaseRegion(region.buffer);
+    await region[Symbol.asyncDispose]();
   }
 }
 
