@@ -3,10 +3,10 @@ import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:chil
 import { once } from 'node:events';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { cannotReserve, free, guardPools, persistent } from '../mitigate/real-pools.js';
+import { cannotReserve, free, guardPools, MB2, persistent } from '../mitigate/real-pools.js';
 
 const MAIN = fileURLToPath(new URL('../../../../dist/cli/main.js', import.meta.url));
-const stateDir = guardPools();
+const stateDir = guardPools(MB2);
 const skip = cannotReserve();
 const env = { ...process.env, WARPGAUGE_STATE_DIR: stateDir };
 const more = (count: number): string => `2m=${free() + count}`;

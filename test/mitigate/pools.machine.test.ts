@@ -11,7 +11,7 @@ import { pools } from '#lib/mitigate/pools';
 import { cannotReserve, free, GB, guardPools, MB2, persistent, setPool } from './real-pools.js';
 
 const CHILD = fileURLToPath(new URL('../children/reserve-pages.js', import.meta.url));
-const stateDir = guardPools();
+const stateDir = guardPools(MB2, GB);
 const skip = cannotReserve();
 
 const more = (count: number, pageBytes = MB2) => [{ pageBytes, count: free(pageBytes) + count }];

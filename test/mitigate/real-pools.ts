@@ -30,11 +30,11 @@ export function free(pageBytes: number = MB2): number {
 }
 
 /**
- * Puts the pools back after all tests of a file, whatever was killed in between: this process is the parent
+ * Puts these pools back after all tests of a file, whatever was killed in between: this process is the parent
  * that survives. Returns a state folder of its own.
  */
-export function guardPools(): string {
-  const sizes = [MB2, GB].filter((pageBytes) => readPool(pageBytes) !== null);
+export function guardPools(...pageSizes: readonly number[]): string {
+  const sizes = pageSizes.filter((pageBytes) => readPool(pageBytes) !== null);
   const before = sizes.map((pageBytes) => persistent(pageBytes));
   const stateDir = mkdtempSync(join(tmpdir(), 'warpgauge-state-'));
   after(() => {
