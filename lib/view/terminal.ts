@@ -289,7 +289,7 @@ function renderTitle(document: MemcpyDocument, options: RenderOptions): string {
     const returned = pool.returned === null ? 'not returned yet' : `${pool.returned} returned`;
     const node = pool.node === null ? '' : ` on node ${pool.node}`;
     output.push(
-      `  reserved ${pool.pages} pages of ${formatBytes(pool.page_bytes)}${node}, ${returned}`,
+      `  reserved ${pool.pages} ${pool.pages === 1 ? 'page' : 'pages'} of ${formatBytes(pool.page_bytes)}${node}, ${returned}`,
     );
   }
   return output.join('\n');

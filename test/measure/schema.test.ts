@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { analyse } from '#lib/measure/memcpy/analyse';
@@ -60,6 +60,19 @@ test('a document of either backend is valid', () => {
       validate(JSON.parse(JSON.stringify(syntheticDocument({ blocks: 3, backend })))),
       true,
       JSON.stringify(validate.errors?.slice(0, 3)),
+    );
+  }
+});
+
+test('results recorded from real machines are valid', () => {
+  const folder = new URL('../../../../test/fixtures/memcpy/', import.meta.url);
+  const files = readdirSync(folder).filter((file) => file.endsWith('.json'));
+  assert.ok(files.length > 0);
+  for (const file of files) {
+    assert.equal(
+      validate(JSON.parse(readFileSync(new URL(file, folder), 'utf8'))),
+      true,
+      `${file}: ${JSON.stringify(validate.errors?.slice(0, 3))}`,
     );
   }
 });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { MemcpyDocument } from '#lib/measure/memcpy/types';
 import { renderHtml } from '#lib/view/html';
@@ -26,6 +27,13 @@ function checkWellFormed(xml: string): void {
   }
   assert.deepEqual(open, []);
 }
+
+const recorded = JSON.parse(
+  readFileSync(
+    new URL('../../../../test/fixtures/memcpy/host-kvm-3-blocks.json', import.meta.url),
+    'utf8',
+  ),
+) as MemcpyDocument;
 
 /** Documents that lack something a plot could stumble over. */
 const poor: Record<string, MemcpyDocument> = {
@@ -81,6 +89,7 @@ for (const [what, document] of Object.entries({
   ...poor,
   'host result': full,
   'cuda result': syntheticDocument({ backend: 'cuda' }),
+  'recorded samples': recorded,
 })) {
   test(`plots and page of a document with ${what} are well-formed and free of broken numbers`, () => {
     for (const plot of memcpyPlots(document)) {

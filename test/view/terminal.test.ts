@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { analyse } from '#lib/measure/memcpy/analyse';
 import type { MemcpyDocument } from '#lib/measure/memcpy/types';
@@ -115,6 +116,15 @@ test('plain output has no escape codes and stays within 100 columns, commands ex
       if (!/^\s*(fix:|how:|Reproduce:)/.test(line)) assert.ok(line.length <= 100, line);
     }
   }
+});
+
+test('a recorded result of 3 blocks renders with ratios, without verdicts, and with its pool given back', () => {
+  const file = new URL('../../../../test/fixtures/memcpy/host-kvm-3-blocks.json', import.meta.url);
+  const output = renderMemcpy(JSON.parse(readFileSync(file, 'utf8')) as MemcpyDocument, PLAIN);
+  assert.match(output, /reserved 1 page of 2 MiB, 1 returned/);
+  assert.match(output, /DtoH cold, pageable/);
+  assert.match(output, /3 blocks: ratios and no verdicts/);
+  assert.doesNotMatch(output, /FASTER|SLOWER/);
 });
 
 test('coloured output is the plain one with escape codes', () => {
