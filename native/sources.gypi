@@ -4,6 +4,7 @@
     "os_sources": ["native/os/cpu_cache.cc", "native/os/kernel_probe.cc", "native/os/perf_event.cc", "native/os/vmstat.cc"],
     "gpu_sources": [
       "native/gpu/driver_gate.cc",
+      "native/gpu/cuda/context.cc",
       "native/gpu/cuda/table.cc",
       "native/gpu/nvml/reader.cc",
       "native/gpu/nvml/table.cc"
@@ -18,6 +19,7 @@
       "native/memory/smaps.cc"
     ],
     "copy_sources": [
+      "native/copy/cuda_backend.cc",
       "native/copy/host_backend.cc",
       "native/copy/io_uring_pin.cc",
       "native/copy/pattern.cc",

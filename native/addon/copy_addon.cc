@@ -14,6 +14,7 @@
 #include "addon/environment.h"
 #include "addon/errors.h"
 #include "addon/page_proof_object.h"
+#include "copy/cuda_backend.h"
 #include "copy/host_backend.h"
 #include "copy/sample.h"
 #include "os/cpu_cache.h"
@@ -175,8 +176,9 @@ Napi::Value OpenBackend(const Napi::CallbackInfo& info) {
   const bool cuda = Text(options, "backend") == "cuda";
   auto* environment = env.GetInstanceData<Environment>();
   environment->runner.reset();
-  auto backend = cuda ? Result<std::unique_ptr<CopyBackend>>(
-                            Status("ERR_NO_DEVICE", "this build has no CUDA backend"))
+  auto backend = cuda ? OpenCudaBackend(static_cast<int>(Number(options, "device")),
+                                        Text(options, "cudaPath"),
+                                        Text(options, "nvmlPath"))
                       : HostBackend::Open();
   if (!backend.ok()) return Throw(env, backend.status);
   environment->runner =

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace warpgauge {
+
+// A script for the fake driver libraries (test/native/fake/script.h) and the log of what was
+// called. The simulated machine restarts with every object of this class: each script differs by
+// its number.
+class FakeDriver {
+ public:
+  explicit FakeDriver(const std::string& script) {
+    static int count = 0;
+    const std::string base =
+        "/tmp/warpgauge-fake-" + std::to_string(getpid()) + "-" + std::to_string(++count);
+    script_path_ = base + ".script";
+    log_path_ = base + ".log";
+    std::ofstream(script_path_) << "# " << count << "\n" << script;
+    setenv("WARPGAUGE_FAKE_SCRIPT", script_path_.c_str(), 1);
+    setenv("WARPGAUGE_FAKE_LOG", log_path_.c_str(), 1);
+  }
+  FakeDriver(const FakeDriver&) = delete;
+  FakeDriver& operator=(const FakeDriver&) = delete;
+  ~FakeDriver() {
+    unsetenv("WARPGAUGE_FAKE_SCRIPT");
+    unsetenv("WARPGAUGE_FAKE_LOG");
+    unlink(script_path_.c_str());
+    unlink(log_path_.c_str());
+  }
+
+  static std::string Cuda() { return Folder() + "/libcuda.so.1"; }
+  static std::string Nvml() { return Folder() + "/libnvidia-ml.so.1"; }
+
+  // "cuStreamSynchronize() = 0" and so on, in order, without the time.
+  [[nodiscard]] std::vector<std::string> Log() const {
+    std::vector<std::string> lines;
+    std::ifstream file(log_path_);
+    for (std::string line; std::getline(file, line);) {
+      lines.push_back(line.substr(line.find(' ') + 1));
+    }
+    return lines;
+  }
+  // The names alone, from line `from` of the log on.
+  [[nodiscard]] std::vector<std::string> Calls(size_t from = 0) const {
+    std::vector<std::string> names;
+    const std::vector<std::string> log = Log();
+    for (size_t i = from; i < log.size(); ++i) names.push_back(log[i].substr(0, log[i].find('(')));
+    return names;
+  }
+  [[nodiscard]] size_t Count(const std::string& name) const {
+    size_t count = 0;
+    for (const std::string& call : Calls()) count += call == name ? 1 : 0;
+    return count;
+  }
+
+ private:
+  static std::string Folder() {
+    const char* folder = std::getenv("WARPGAUGE_FAKE_DIR");
+    return folder != nullptr ? folder : "out/debug/fake";
+  }
+
+  std::string script_path_, log_path_;
+};
+
+}  // namespace warpgauge
