@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { utcOffsetNs } from '../clock.ts';
 import { invalidArgument, WarpgaugeError } from '../errors.ts';
 import { exitCode, planMemcpy, runMemcpy } from '../measure/memcpy/memcpy.ts';
 import type { MemcpyOptions } from '../measure/memcpy/options.ts';
@@ -197,7 +198,9 @@ async function benchMemcpy(flags: BenchFlags): Promise<number> {
   }
   if (flags.out !== undefined && output !== null) {
     const { samplesIpc } = await import('../measure/memcpy/samples-table.ts');
-    await output.writeOutput(flags.out, result, () => samplesIpc(result));
+    await output.writeOutput(flags.out, result, () =>
+      samplesIpc(result, { utcOffsetNs: utcOffsetNs() }),
+    );
     say(`written to ${flags.out}: result.json, samples.arrows, plots and report.html`);
   }
   process.stdout.write(

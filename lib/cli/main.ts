@@ -18,7 +18,8 @@ const COMMANDS: readonly Entry[] = [
   },
   {
     name: 'bench',
-    description: 'bench memcpy: do larger host pages make copies faster here, by how much, and why?',
+    description:
+      'bench memcpy: do larger host pages make copies faster here, by how much, and why?',
     load: async () => (await import('./bench.ts')).registerBench,
   },
   {

@@ -1,4 +1,5 @@
 import type { Table } from 'apache-arrow';
+import { utcOffsetNs } from '../clock.ts';
 import type { MemcpyOptions } from './memcpy/options.ts';
 import type { MemcpyPlan } from './memcpy/plan.ts';
 import type { Cell, Comparison, MemcpyDocument } from './memcpy/types.ts';
@@ -36,7 +37,7 @@ export async function memcpy(options: MemcpyOptions = {}): Promise<MemcpyResult>
   return {
     verdicts: document.comparisons.filter((comparison) => comparison.in_family),
     cells: document.cells,
-    samples: await samplesTable(document),
+    samples: await samplesTable(document, { utcOffsetNs: utcOffsetNs() }),
     document,
   };
 }
