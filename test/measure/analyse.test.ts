@@ -196,7 +196,7 @@ describe('analyse', () => {
           },
     );
     const { warnings } = analyse({ ...input, cells: spoiled, resamples: 500 });
-    assert.match(warnings.join('\n'), /1 samples are invalid and left out: compaction/);
+    assert.match(warnings.join('\n'), /1 sample is invalid and left out: compaction/);
     assert.match(
       warnings.join('\n'),
       /has no single typical time \(bimodal, 1 above 3x the median\)/,

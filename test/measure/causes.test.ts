@@ -397,6 +397,8 @@ describe('labelsOf', () => {
   });
 
   it('does not call a small copy pinned because other processes pin a page', () => {
-    assert.deepEqual(labels({ state: 'warm', bytes: 64 * 1024 }, { pins_approx: 0 }), ['warm']);
+    for (const pins_approx of [0, 16, 64]) {
+      assert.deepEqual(labels({ state: 'warm', bytes: 64 * 1024 }, { pins_approx }), ['warm']);
+    }
   });
 });

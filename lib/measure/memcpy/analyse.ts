@@ -96,7 +96,7 @@ export function analyse(input: AnalyseInput): Analysis {
   return {
     cells,
     calibrations,
-    family: [...familyIds],
+    family: judged.map(({ a, b }) => `${a} -> ${b}`),
     comparisons,
     model: fitModels(cells),
     break_even: breakEvens(comparisons),
@@ -160,9 +160,10 @@ function warningsOf(
     const reasons = [
       ...new Set(all.flatMap(({ samples }) => samples.flatMap((s) => s.why_invalid ?? []))),
     ];
-    const more = reasons.length > 1 ? ` (and ${reasons.length - 1} other reasons)` : '';
+    const are = invalid === 1 ? 'sample is' : 'samples are';
+    const more = reasons.length > 1 ? `; ${reasons.length} different reasons in all` : '';
     warnings.push(
-      `${invalid} samples are invalid and left out: ${reasons[0] ?? 'no reason given'}${more}`,
+      `${invalid} ${are} invalid and left out: ${reasons[0] ?? 'no reason given'}${more}`,
     );
   }
   for (const { id, stats } of all) {

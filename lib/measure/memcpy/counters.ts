@@ -4,6 +4,8 @@ import { bimodality, groupByRun } from './statistics.ts';
 import { type Cell, PAGE_BYTES, type Sample } from './types.ts';
 
 const PIN_UNIT_BYTES = 4096;
+/** The pin counter moves in batches per processor: fewer pages than this cannot be told from none. */
+const PIN_BATCH_PAGES = 64;
 /** Up to this many faults are strays (a warm buffer showed 2 in a handful of samples). */
 export const STRAY_FAULTS = 2;
 
@@ -42,7 +44,7 @@ export function pagesOf({ kind, bytes }: Pick<Cell, 'kind' | 'bytes'>): number |
 /** Whether the buffer was pinned inside the timed region. The count is of the whole system, in batches: approximate. */
 export function isPinned({ pins }: Counters, bytes: number): boolean {
   const pages = bytes / PIN_UNIT_BYTES;
-  return pins !== null && pins >= 0.5 * pages && pins <= 2 * pages + 64;
+  return pages >= PIN_BATCH_PAGES && pins !== null && pins >= 0.5 * pages && pins <= 2 * pages;
 }
 
 /** Whether the faults were taken inside pinning, where perf does not see them; null when no counter tells. */
