@@ -285,26 +285,65 @@ void OnWorkDone(napi_env raw, napi_status work_status, void* data) {
   delete allocation;
 }
 
+// The options of allocateRegion, by plain C calls: in an environment that is being terminated a
+// property read gives nothing, and node-addon-api would end the process over the empty value.
+class OptionReader {
+ public:
+  OptionReader(napi_env env, napi_value object) : env_(env), object_(object) {}
+
+  double Number(const char* key) {
+    double number = 0;
+    Check(napi_get_value_double(env_, Get(key), &number));
+    return number;
+  }
+  bool Flag(const char* key) {
+    bool flag = false;
+    Check(napi_get_value_bool(env_, Get(key), &flag));
+    return flag;
+  }
+  PageKind Kind(const char* key) {
+    char text[16] = {};
+    Check(napi_get_value_string_utf8(env_, Get(key), text, sizeof(text), nullptr));
+    PageKind kind = PageKind::k4K;
+    ok_ = ParsePageKind(text, &kind) && ok_;
+    return kind;
+  }
+  [[nodiscard]] bool ok() const { return ok_; }
+
+ private:
+  napi_value Get(const char* key) {
+    napi_value value = nullptr;
+    Check(napi_get_named_property(env_, object_, key, &value));
+    return value;
+  }
+  void Check(napi_status status) { ok_ = status == napi_ok && ok_; }
+
+  napi_env env_;
+  napi_value object_;
+  bool ok_ = true;
+};
+
 // TypeScript: allocateRegion(options: NativeRegionOptions): Promise<NativeRegion>
 //
 // On a thread of libuv's pool, because zeroing takes 30 ms per GiB at best: the event loop goes on.
 Napi::Value AllocateRegion(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const auto given = info[0].As<Napi::Object>();
-  const std::string pages = given.Get("pages").As<Napi::String>().Utf8Value();
   auto* allocation = new Allocation;
   RegionOptions& options = allocation->options;
-  options.bytes = static_cast<size_t>(given.Get("bytes").As<Napi::Number>().Int64Value());
-  options.numa_node = given.Get("numaNode").As<Napi::Number>().Int32Value();
-  options.lock = given.Get("lock").As<Napi::Boolean>().Value();
-  options.shared = given.Get("shared").As<Napi::Boolean>().Value();
-  allocation->populate = given.Get("populate").As<Napi::Boolean>().Value();
-  allocation->threads = given.Get("threads").As<Napi::Number>().Uint32Value();
+  OptionReader given(env, info[0]);
+  options.bytes = static_cast<size_t>(given.Number("bytes"));
+  options.kind = given.Kind("pages");
+  options.numa_node = static_cast<int>(given.Number("numaNode"));
+  options.lock = given.Flag("lock");
+  options.shared = given.Flag("shared");
+  allocation->populate = given.Flag("populate");
+  allocation->threads = static_cast<unsigned>(given.Number("threads"));
   if (allocation->threads == 0) allocation->threads = DefaultThreads(options.bytes);
 
   napi_value promise = nullptr;
-  napi_value name = Napi::String::New(env, "warpgauge:allocate");
-  if (!ParsePageKind(pages.c_str(), &options.kind) ||
+  napi_value name = nullptr;
+  if (!given.ok() ||
+      napi_create_string_utf8(env, "warpgauge:allocate", NAPI_AUTO_LENGTH, &name) != napi_ok ||
       napi_create_promise(env, &allocation->deferred, &promise) != napi_ok ||
       napi_create_async_work(
           env, nullptr, name, OnWork, OnWorkDone, allocation, &allocation->work) != napi_ok ||
