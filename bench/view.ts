@@ -11,7 +11,7 @@ import type { BenchDocument, BenchResult } from './result.ts';
 export const showRatio = (value: number): string =>
   value < 1 ? significant(value, 3) : value.toFixed(3);
 
-function showLimit(limit: Limit | null): string {
+export function showLimit(limit: Limit | null): string {
   if (limit === null) return ABSENT;
   return 'at_most' in limit ? `<= ${limit.at_most}` : `>= ${limit.at_least}`;
 }

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 
@@ -84,6 +85,8 @@ int Main(int argc, char** argv) {
 
   CopyBench bench(static_cast<HostBackend*>(opened.value.get()), region.value.data(), bytes);
   bench.Verify();
+  // For the test that this benchmark notices a slower backend.
+  opened.value->set_fault({.stretch = std::atof(Argument(argc, argv, "--stretch", "0"))});
   for (size_t round = 0; round < warm_up + rounds; ++round) {
     for (const bool to_user : {false, true}) {
       const bool floor_first = round % 2 == 1;

@@ -106,6 +106,13 @@ int Main(int argc, char** argv) {
   if (setting.kind == PageKind::k2M)
     subjects.insert(subjects.begin(), {What::kMapPopulate, "map-populate", 1});
 
+  // One side alone, for a caller that times the other side itself.
+  if (const char* only = Argument(argc, argv, "--only", nullptr); only != nullptr) {
+    std::erase_if(subjects, [&](const Subject& subject) {
+      return std::strcmp(subject.name, only) != 0 || subject.threads != threads;
+    });
+  }
+
   for (size_t round = 0; round < warm_up + rounds; ++round) {
     for (size_t i = 0; i < subjects.size(); ++i) {
       // Forwards and backwards in turn: what drifts with time favours neither of two neighbours.

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -88,6 +88,21 @@ describe('npm run bench', () => {
     assert.equal(node('compare', file).code, 2);
     assert.equal(node('compare', file, 'package.json').code, 1);
   });
+});
+
+it('figures of a document go to their place in a page, and replace the ones before', () => {
+  const document = join(folder, 'import.json');
+  const page = join(folder, 'page.md');
+  const printed = node('figures', document).stdout;
+  assert.match(printed, /^\| import\/warpgauge \| [\d.]+ \| - \| <= 1000 \| /m);
+  writeFileSync(page, readFileSync('docs/benchmarks.md'));
+  for (let i = 0; i < 2; i++) assert.equal(node('figures', document, '--write', page).code, 0);
+  const text = readFileSync(page, 'utf8');
+  assert.equal(text.split(printed).length, 2);
+  assert.equal(text.split('<!-- figures: end -->').length, 2);
+  writeFileSync(page, '# no place\n');
+  assert.equal(node('figures', document, '--write', page).code, 1);
+  assert.equal(node('figures').code, 2);
 });
 
 describe('a child of a benchmark', () => {
