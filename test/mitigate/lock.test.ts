@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { MachineLock } from '#lib/mitigate/lock';
 
 const CHILD = fileURLToPath(new URL('../children/hold-lock.js', import.meta.url));
@@ -56,4 +57,12 @@ test('kill -9 of the holder frees the lock: there is no stale lock to take over'
 test('of many at the same moment exactly one gets it', async (t) => {
   const all = await Promise.all(Array.from({ length: 8 }, () => holder(t, 'crowd')));
   assert.deepEqual(all.map(({ said }) => said).sort(), [...Array(7).fill('ERR_LOCKED'), 'held']);
+});
+
+test('workers of a cluster do not share it', async () => {
+  const child = fileURLToPath(new URL('../children/lock-in-cluster.js', import.meta.url));
+  const { stdout } = await promisify(execFile)(process.execPath, [child, root], {
+    timeout: 30_000,
+  });
+  assert.equal(stdout, 'ERR_LOCKED,held\n');
 });

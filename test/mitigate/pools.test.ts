@@ -105,6 +105,22 @@ test('pages in use are waited for, then left and reported; a later release takes
   assert.equal(pools.sum('total'), 0);
 });
 
+test('pages that are free but promised, or needed beside surplus ones, are not taken', async (t) => {
+  const pools = oneNode(t, 0, 0);
+  const held = await reservePages({ ...at(pools), pages: want(8) }, internals(pools));
+  // Others mapped 3 pages without touching them, and overcommit made 2 more that are in use.
+  pools.reserved = 3;
+  Object.assign(pools.nodes[0] as object, { total: 10, free: 8, surplus: 2 });
+  pools.flush();
+  const first = await held.release();
+  assert.deepEqual([first.returned[0]?.pages, first.remaining[0]?.pages], [3, 5]);
+  assert.deepEqual(pools.nodes[0], { total: 7, free: 5, surplus: 2 });
+  pools.reserved = 0;
+  Object.assign(pools.nodes[0] as object, { total: 5, free: 5, surplus: 0 });
+  pools.flush();
+  assert.equal((await held.release()).returned[0]?.pages, 5);
+});
+
 test('a pool that stays short: compacted once, given back, ERR_NO_MEMORY with the numbers', async (t) => {
   const pools = oneNode(t, 2, 0, 5);
   await assert.rejects(
