@@ -218,7 +218,8 @@ function document(parts: Parts): MemcpyDocument {
     duration_ns: parts.durationNs,
     backend: info.backend,
     proxy: info.backend === 'host',
-    complete: !interrupted && output.stoppedBy !== 'error',
+    // A cell whose last attempt failed has samples and an error; one that could not be had has no samples.
+    complete: !interrupted && cells.every(({ error, samples }) => !error || samples.length === 0),
     interrupted,
     device,
     numa_node: plan.node,

@@ -240,6 +240,10 @@ class BlockRun {
         run,
       });
       target.samples.push(sample);
+      // It works again: only what the last attempt met is the state of a cell.
+      target.error = null;
+      target.reason = null;
+      target.fix = null;
       if (!sample.verified) {
         this.#stop(
           target,
@@ -256,6 +260,9 @@ class BlockRun {
   #failed(target: Measured<PlannedCell | PlannedCalibration>, error: unknown): void {
     target.failures++;
     const record = errorRecord(error);
+    target.error = record;
+    target.reason = record.message;
+    target.fix = record.fix;
     if (record.code === 'ERR_ZERO_PAGES') {
       this.#stop(target, 'failed', error);
     } else if (record.code === 'ERR_CHILD_DIED') {
