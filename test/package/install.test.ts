@@ -75,7 +75,7 @@ describe('the installed package', () => {
       t.skip('the command line is not built');
       return;
     }
-    assert.match(npm(project, 'exec', '--offline', '--', 'warpgauge', '--help'), /bench/);
+    assert.match(npm(project, 'exec', '--offline', '--', 'warpgauge', '--help'), /doctor/);
     const doctor = npm(project, 'exec', '--offline', '--', 'warpgauge', 'doctor', '--json');
     assert.equal((JSON.parse(doctor) as { schema: string }).schema, 'warpgauge/doctor/1');
   });
