@@ -5,7 +5,7 @@
 #define NAPI_DISABLE_CPP_EXCEPTIONS
 #define NODE_ADDON_API_DISABLE_DEPRECATED
 #define NODE_ADDON_API_REQUIRE_BASIC_FINALIZERS
-// While worker.terminate() is under way every call into JavaScript fails, and so does throwing about it:
-// without this node-addon-api ends the whole process for that.
+// While worker.terminate() is under way every call into JavaScript fails, and so does throwing
+// about it: without this node-addon-api ends the whole process for that.
 #define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
 #include <napi.h>

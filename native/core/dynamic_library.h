@@ -7,8 +7,8 @@
 
 namespace warpgauge {
 
-// A driver library opened at run time. Never closed: NVML, libcuda and CUPTI keep threads and atexit
-// handlers, and closing them under those crashes the process. Any thread.
+// A driver library opened at run time. Never closed: NVML, libcuda and CUPTI keep threads and
+// atexit handlers, and closing them under those crashes the process. Any thread.
 class DynamicLibrary {
  public:
   DynamicLibrary() = default;
@@ -16,8 +16,9 @@ class DynamicLibrary {
   // Tries the names in order; the status lists every name with the loader's own reason.
   static Result<DynamicLibrary> Open(const std::vector<std::string>& names);
 
-  // nullptr where the library lacks the symbol: the caller decides whether that is a missing column or
-  // an unusable library. Pass the exact versioned name; unsuffixed driver symbols are older ABIs.
+  // nullptr where the library lacks the symbol: the caller decides whether that is a missing column
+  // or an unusable library. Pass the exact versioned name; unsuffixed driver symbols are older
+  // ABIs.
   [[nodiscard]] void* Find(const char* symbol) const;
 
   template <typename F>

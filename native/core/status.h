@@ -5,9 +5,10 @@
 
 namespace warpgauge {
 
-// How every native call outside addon/ reports failure: a stable code (the same text as ErrorCode in
-// lib/errors.ts), a sentence for people, the command that mends it, and the number the kernel or driver
-// gave. Plain data, owned by the caller, no exceptions anywhere. An empty code means success.
+// How every native call outside addon/ reports failure: a stable code (the same text as ErrorCode
+// in lib/errors.ts), a sentence for people, the command that mends it, and the number the kernel or
+// driver gave. Plain data, owned by the caller, no exceptions anywhere. An empty code means
+// success.
 class [[nodiscard]] Status {
  public:
   Status() = default;
@@ -48,8 +49,10 @@ struct [[nodiscard]] Result {
   T value{};
 
   Result() = default;
-  Result(Status s) : status(std::move(s)) {}  // NOLINT(google-explicit-constructor): reads as a return
-  Result(T v) : value(std::move(v)) {}        // NOLINT(google-explicit-constructor): reads as a return
+  // NOLINTBEGIN(google-explicit-constructor): a status or a value reads as a plain return
+  Result(Status s) : status(std::move(s)) {}
+  Result(T v) : value(std::move(v)) {}
+  // NOLINTEND(google-explicit-constructor)
 
   [[nodiscard]] bool ok() const { return status.ok(); }
 };
