@@ -23,7 +23,9 @@
       "native/copy/host_backend.cc",
       "native/copy/io_uring_pin.cc",
       "native/copy/pattern.cc",
-      "native/copy/sample.cc"
+      "native/copy/sample.cc",
+      "native/copy/sample_calibration.cc",
+      "native/copy/sample_vector_add.cc"
     ],
     "addon_sources": [
       "native/addon/addon.cc",

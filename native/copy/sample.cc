@@ -9,94 +9,17 @@
 #include <utility>
 #include <vector>
 
+#include "copy/sample_parts.h"
 #include "core/clock.h"
 
 namespace warpgauge {
 namespace {
 
-// Three patterns per sample, so that data of an earlier phase can never pass for that of a later
-// one.
-constexpr uint64_t kFillSalt = 0x66696c6cULL << 32U;
-constexpr uint64_t kWarmSalt = 0x7761726dULL << 32U;
-
 // Pages of a buffer that was pinned return to the pool after the ring's references are gone; 16-34
 // ms were seen. A pool that is empty for longer than this is really empty.
 constexpr int64_t kPinReturnNs = 200'000'000;
 
-constexpr size_t kNodeSamples = 64;
-
 int64_t ToNs(const timeval& t) { return (t.tv_sec * 1'000'000LL + t.tv_usec) * 1000; }
-
-int64_t& PhaseOf(SampleReading* reading, Phase phase) {
-  return reading->phases[static_cast<size_t>(phase)];
-}
-
-// Adds the time since construction to a phase.
-class PhaseTimer {
- public:
-  PhaseTimer(SampleReading* reading, Phase phase)
-      : total_(&PhaseOf(reading, phase)), start_(MonotonicRawNs()) {}
-  PhaseTimer(const PhaseTimer&) = delete;
-  PhaseTimer& operator=(const PhaseTimer&) = delete;
-  ~PhaseTimer() { *total_ = std::max<int64_t>(*total_, 0) + MonotonicRawNs() - start_; }
-
- private:
-  int64_t* total_;
-  int64_t start_;
-};
-
-Status ZeroPages(const PageProof& proof) {
-  return Status("ERR_ZERO_PAGES",
-                std::to_string(proof.bytes_zero) +
-                    " bytes of the source buffer are the kernel's shared zero page: reading them "
-                    "measures one "
-                    "cached page, not memory")
-      .WithFix("write the buffer before copying from it (never switch the fill off)");
-}
-
-// Unregisters on every way out: a buffer that stays registered keeps its pages from the pool, and
-// the next registration of this process fails.
-class Registrations {
- public:
-  explicit Registrations(CopyBackend* backend) : backend_(backend) {}
-  Registrations(const Registrations&) = delete;
-  Registrations& operator=(const Registrations&) = delete;
-  ~Registrations() {
-    int64_t ns = 0;
-    (void)ReleaseAll(&ns);
-  }
-
-  // Adds the duration of the call to `*total_ns`.
-  Status Add(uint8_t* host, size_t bytes, int64_t* total_ns) {
-    int64_t ns = 0;
-    if (Status s = backend_->Register(host, bytes, &ns); !s.ok()) return s;
-    buffers_.push_back(host);
-    *total_ns = std::max<int64_t>(*total_ns, 0) + ns;
-    return Status::Ok();
-  }
-
-  Status ReleaseAll(int64_t* total_ns) {
-    Status first;
-    *total_ns = 0;
-    while (!buffers_.empty()) {
-      int64_t ns = 0;
-      Status s = backend_->Unregister(buffers_.back(), &ns);
-      buffers_.pop_back();
-      *total_ns += ns;
-      if (first.ok() && !s.ok()) first = std::move(s);
-    }
-    return first;
-  }
-
- private:
-  CopyBackend* backend_;
-  std::vector<uint8_t*> buffers_;
-};
-
-// What the sources of vectorAdd hold: small integers, so that the sum is exact in doubles.
-double SourceValue(uint64_t seed, size_t index) {
-  return static_cast<double>((index * 2654435761U + seed) & 0xFFFFFU);
-}
 
 }  // namespace
 
@@ -133,14 +56,6 @@ const char* PhaseName(Phase phase) {
   }
   return "";
 }
-
-struct SampleRunner::Counters {
-  rusage thread{}, process{};
-  VmCounters vm;
-  int64_t steal_ns = -1;
-  uint64_t faults = 0, dtlb = 0;
-  bool has_faults = false, has_dtlb = false;
-};
 
 SampleRunner::SampleRunner(std::unique_ptr<CopyBackend> backend, int cpu)
     : backend_(std::move(backend)), cpu_(cpu) {
@@ -321,6 +236,46 @@ Status SampleRunner::Verify(const SampleSpec& spec,
   return Status::Ok();
 }
 
+// The untimed copy of a warm buffer, with other data than the timed one; then the timed copy, out
+// of idle clocks and with nothing of the buffer in the caches.
+Status SampleRunner::CopyOnce(const SampleSpec& spec,
+                              uint8_t* host,
+                              const Pattern& pattern,
+                              SampleReading* reading) {
+  const bool to_device = spec.op == SampleOp::kHtoD;
+  if (!spec.cold) {
+    if (!to_device) {
+      const Pattern other(spec.pattern_seed ^ kWarmSalt);
+      if (Status s = backend_->LoadDevice(other, spec.bytes); !s.ok()) return s;
+    }
+    const auto warm = to_device ? backend_->CopyHtoD(host, spec.bytes, spec.pin)
+                                : backend_->CopyDtoH(host, spec.bytes, spec.pin);
+    if (!warm.ok()) return warm.status;
+  }
+  if (Status s = to_device ? backend_->PoisonDevice(spec.bytes)
+                           : backend_->LoadDevice(pattern, spec.bytes);
+      !s.ok()) {
+    return s;
+  }
+  if (Status s = ReadyToTime(spec, reading); !s.ok()) return s;
+  if (Status s = TimeCopy(spec, host, reading); !s.ok()) return s;
+  if (reading->has_gpu) reading->gpu_after = backend_->ReadGpu();
+  return Status::Ok();
+}
+
+// Wakes link and clocks, reads them, and empties the caches of the user's data.
+Status SampleRunner::ReadyToTime(const SampleSpec& spec, SampleReading* reading) {
+  reading->has_gpu = backend_->device() != nullptr;
+  if (Status s = backend_->Wake(); !s.ok()) return s;
+  if (reading->has_gpu) reading->gpu_before = backend_->ReadGpu();
+  if (spec.flush_bytes > 0) {
+    const PhaseTimer timer(reading, Phase::kFlush);
+    Flush(spec.flush_bytes);
+    backend_->RewarmStaging(spec.bytes);
+  }
+  return Status::Ok();
+}
+
 Status SampleRunner::RunCopy(const SampleSpec& spec, SampleReading* reading) {
   const bool to_device = spec.op == SampleOp::kHtoD;
   const bool registers = spec.pin == PinMode::kRegister;
@@ -382,34 +337,7 @@ Status SampleRunner::RunCopy(const SampleSpec& spec, SampleReading* reading) {
   }
 
   if (copies) {
-    if (!spec.cold) {
-      if (!to_device) {
-        if (Status s = backend_->LoadDevice(Pattern(spec.pattern_seed ^ kWarmSalt), spec.bytes);
-            !s.ok()) {
-          return s;
-        }
-      }
-      const auto warm = to_device ? backend_->CopyHtoD(region.data(), spec.bytes, spec.pin)
-                                  : backend_->CopyDtoH(region.data(), spec.bytes, spec.pin);
-      if (!warm.ok()) return warm.status;
-    }
-    if (Status s = to_device ? backend_->PoisonDevice(spec.bytes)
-                             : backend_->LoadDevice(pattern, spec.bytes);
-        !s.ok()) {
-      return s;
-    }
-    reading->has_gpu = backend_->device() != nullptr;
-    if (reading->has_gpu) {
-      if (Status s = backend_->Wake(); !s.ok()) return s;
-      reading->gpu_before = backend_->ReadGpu();
-    }
-    if (spec.flush_bytes > 0) {
-      const PhaseTimer timer(reading, Phase::kFlush);
-      Flush(spec.flush_bytes);
-      backend_->RewarmStaging(spec.bytes);
-    }
-    if (Status s = TimeCopy(spec, region.data(), reading); !s.ok()) return s;
-    if (reading->has_gpu) reading->gpu_after = backend_->ReadGpu();
+    if (Status s = CopyOnce(spec, region.data(), pattern, reading); !s.ok()) return s;
   }
 
   const auto proof_after = region.Prove();
@@ -447,214 +375,13 @@ Status SampleRunner::RunDriverCopy(const SampleSpec& spec, SampleReading* readin
       const PhaseTimer timer(reading, Phase::kFault);
       (to_device ? pattern : Pattern(spec.pattern_seed ^ kFillSalt)).Fill(host, spec.bytes);
     }
-    if (!to_device) {
-      if (Status s = backend_->LoadDevice(Pattern(spec.pattern_seed ^ kWarmSalt), spec.bytes);
-          !s.ok()) {
-        return s;
-      }
-    }
-    const auto warm = to_device ? backend_->CopyHtoD(host, spec.bytes, spec.pin)
-                                : backend_->CopyDtoH(host, spec.bytes, spec.pin);
-    if (!warm.ok()) return warm.status;
-    if (Status s = to_device ? backend_->PoisonDevice(spec.bytes)
-                             : backend_->LoadDevice(pattern, spec.bytes);
-        !s.ok()) {
-      return s;
-    }
-    reading->has_gpu = backend_->device() != nullptr;
-    if (Status s = backend_->Wake(); !s.ok()) return s;
-    if (reading->has_gpu) reading->gpu_before = backend_->ReadGpu();
-    if (spec.flush_bytes > 0) {
-      const PhaseTimer timer(reading, Phase::kFlush);
-      Flush(spec.flush_bytes);
-      backend_->RewarmStaging(spec.bytes);
-    }
-    if (Status s = TimeCopy(spec, host, reading); !s.ok()) return s;
-    if (reading->has_gpu) reading->gpu_after = backend_->ReadGpu();
+    if (Status s = CopyOnce(spec, host, pattern, reading); !s.ok()) return s;
     return Verify(spec, host, pattern, reading);
   };
   Status status = run();
   const PhaseTimer timer(reading, Phase::kUnmap);
   Status freed = backend_->HostFree(host);
   return status.ok() ? std::move(freed) : std::move(status);
-}
-
-// What one page of a kind costs by itself, on mappings that no copy uses: the touch (a fault in
-// user mode), the population (a fault inside the kernel) or the pinning of a written buffer.
-Status SampleRunner::RunCalibration(const SampleSpec& spec, SampleReading* reading) {
-  const bool pins = spec.op == SampleOp::kPin;
-  if (pins) {
-    if (Status s = backend_->CheckRegister(spec.bytes); !s.ok()) return s;
-  } else if (spec.condition) {
-    const PhaseTimer timer(reading, Phase::kCondition);
-    if (Status s = Condition(spec); !s.ok()) return s;
-  }
-  Region region;
-  {
-    const PhaseTimer timer(reading, Phase::kMap);
-    auto mapped = MapPatiently(spec, spec.kind);
-    if (!mapped.ok()) return mapped.status;
-    region = std::move(mapped.value);
-  }
-  if (pins) {
-    const Pattern pattern(spec.pattern_seed);
-    if (Status s = Prepare(spec, &region, &pattern, reading); !s.ok()) return s;
-  }
-  if (spec.flush_bytes > 0) {
-    const PhaseTimer timer(reading, Phase::kFlush);
-    Flush(spec.flush_bytes);
-  }
-
-  Registrations registrations(backend_.get());
-  Counters before;
-  Status status;
-  ReadBefore(&before);
-  reading->time_ns = MonotonicNs();
-  if (pins) {
-    status = registrations.Add(region.data(), spec.bytes, &reading->host_ns);
-  } else {
-    const int64_t start = MonotonicRawNs();
-    if (spec.op == SampleOp::kPopulate) {
-      status = region.Populate(1);
-    } else {
-      volatile uint8_t* p = region.data();
-      for (size_t i = 0; i < spec.bytes; i += k4KiB) p[i] = 1;
-    }
-    reading->host_ns = MonotonicRawNs() - start;
-  }
-  ReadAfter(before, reading);
-  if (!status.ok()) return status;
-  if (pins) {
-    PhaseOf(reading, Phase::kRegister) = reading->host_ns;
-    if (Status s = registrations.ReleaseAll(&PhaseOf(reading, Phase::kUnregister)); !s.ok())
-      return s;
-  }
-  const auto proof = region.Prove();
-  if (!proof.ok()) return proof.status;
-  reading->page_after = proof.value;
-  reading->has_page_after = true;
-  reading->verified = true;  // no data moves; the proof is the check
-  const PhaseTimer timer(reading, Phase::kUnmap);
-  region.Unmap();
-  return Status::Ok();
-}
-
-// c = a + b through the device, all three vectors on pages of the kind. A and B are always written,
-// `cold` is about C alone: the textbook sample never writes it and so times its page faults.
-Status SampleRunner::RunVectorAdd(const SampleSpec& spec, SampleReading* reading) {
-  const size_t count = spec.bytes / sizeof(double);
-  const bool registers = spec.pin == PinMode::kRegister;
-  if (Status s = backend_->Reserve(spec.bytes, true); !s.ok()) return s;
-  if (spec.cold && spec.condition) {
-    const PhaseTimer timer(reading, Phase::kCondition);
-    if (Status s = Condition(spec); !s.ok()) return s;
-  }
-  std::array<Region, 3> vectors;
-  for (Region& vector : vectors) {
-    const PhaseTimer timer(reading, Phase::kMap);
-    auto mapped = MapPatiently(spec, spec.kind);
-    if (!mapped.ok()) return mapped.status;
-    vector = std::move(mapped.value);
-  }
-  const Pattern fill(spec.pattern_seed ^ kFillSalt);
-  for (size_t i = 0; i < vectors.size(); i++) {
-    const bool source = i < 2;
-    if (!source && spec.cold) continue;
-    if (Status s = Prepare(spec, &vectors[i], &fill, reading); !s.ok()) return s;
-  }
-  auto* a = reinterpret_cast<double*>(vectors[0].data());
-  auto* b = reinterpret_cast<double*>(vectors[1].data());
-  auto* c = reinterpret_cast<double*>(vectors[2].data());
-  const auto write_sources = [&](uint64_t seed) {
-    for (size_t i = 0; i < count; i++) a[i] = SourceValue(seed, i);
-    for (size_t i = 0; i < count; i++) b[i] = SourceValue(seed + 1, i);
-  };
-  if (spec.fill) {
-    const PhaseTimer timer(reading, Phase::kFault);
-    write_sources(spec.pattern_seed);
-  }
-  for (size_t i = 0; i < vectors.size(); i++) {
-    const bool source = i < 2;
-    const auto proof = vectors[i].Prove();
-    if (!proof.ok()) return proof.status;
-    if (source && proof.value.bytes_zero > 0) return ZeroPages(proof.value);
-    if (Status s =
-            CheckProof(proof.value, spec.kind, vectors[i].mapped_bytes(), !source && spec.cold);
-        !s.ok()) {
-      return s;
-    }
-    reading->page_before = proof.value;  // of C in the end
-  }
-  reading->has_page_before = true;
-
-  Registrations registrations(backend_.get());
-  if (registers) {
-    for (Region& vector : vectors) {
-      if (Status s =
-              registrations.Add(vector.data(), spec.bytes, &PhaseOf(reading, Phase::kRegister));
-          !s.ok()) {
-        return s;
-      }
-    }
-  }
-  if (!spec.cold) {
-    const auto warm = backend_->VectorAdd(a, b, c, count, spec.pin);
-    if (!warm.ok()) return warm.status;
-    fill.Fill(vectors[2].data(), spec.bytes);
-  }
-  if (Status s = backend_->PoisonDevice(spec.bytes); !s.ok()) return s;
-  if (Status s = backend_->Wake(); !s.ok()) return s;
-  reading->has_gpu = backend_->device() != nullptr;
-  if (reading->has_gpu) reading->gpu_before = backend_->ReadGpu();
-  if (spec.flush_bytes > 0) {
-    const PhaseTimer timer(reading, Phase::kFlush);
-    Flush(spec.flush_bytes);
-    backend_->RewarmStaging(spec.bytes);
-  }
-
-  backend_->set_fault(spec.fault);
-  Counters before;
-  ReadBefore(&before);
-  reading->time_ns = MonotonicNs();
-  const auto timing = backend_->VectorAdd(a, b, c, count, spec.pin);
-  ReadAfter(before, reading);
-  if (!timing.ok()) return timing.status;
-  reading->host_ns = timing.value.host_ns;
-  PhaseOf(reading, Phase::kCopyA) = timing.value.copy_a.host_ns;
-  PhaseOf(reading, Phase::kCopyB) = timing.value.copy_b.host_ns;
-  PhaseOf(reading, Phase::kKernel) = timing.value.kernel.host_ns;
-  PhaseOf(reading, Phase::kCopyC) = timing.value.copy_c.host_ns;
-  const std::array<int64_t, 4> events = {timing.value.copy_a.event_ns,
-                                         timing.value.copy_b.event_ns,
-                                         timing.value.kernel.event_ns,
-                                         timing.value.copy_c.event_ns};
-  if (std::all_of(events.begin(), events.end(), [](int64_t ns) { return ns >= 0; })) {
-    reading->event_ns = events[0] + events[1] + events[2] + events[3];
-  }
-  if (reading->has_gpu) reading->gpu_after = backend_->ReadGpu();
-
-  const auto proof_after = vectors[2].Prove();
-  if (!proof_after.ok()) return proof_after.status;
-  reading->page_after = proof_after.value;
-  reading->has_page_after = true;
-  reading->nodes = NodesOf(c, spec.bytes, kNodeSamples);
-  {
-    const PhaseTimer timer(reading, Phase::kVerify);
-    reading->verified_by = "compare";
-    for (size_t i = 0; i < count && reading->first_bad_offset < 0; i++) {
-      if (c[i] != SourceValue(spec.pattern_seed, i) + SourceValue(spec.pattern_seed + 1, i)) {
-        reading->first_bad_offset = static_cast<int64_t>(i * sizeof(double));
-      }
-    }
-    reading->verified = reading->first_bad_offset < 0;
-  }
-  if (registers) {
-    if (Status s = registrations.ReleaseAll(&PhaseOf(reading, Phase::kUnregister)); !s.ok())
-      return s;
-  }
-  const PhaseTimer timer(reading, Phase::kUnmap);
-  for (Region& vector : vectors) vector.Unmap();
-  return Status::Ok();
 }
 
 }  // namespace warpgauge

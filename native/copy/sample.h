@@ -105,6 +105,11 @@ class SampleRunner {
   void Flush(size_t bytes);
   Status RunCopy(const SampleSpec& spec, SampleReading* reading);
   Status RunDriverCopy(const SampleSpec& spec, SampleReading* reading);
+  Status CopyOnce(const SampleSpec& spec,
+                  uint8_t* host,
+                  const Pattern& pattern,
+                  SampleReading* reading);
+  Status ReadyToTime(const SampleSpec& spec, SampleReading* reading);
   Status TimeCopy(const SampleSpec& spec, uint8_t* host, SampleReading* reading);
   Status Verify(const SampleSpec& spec,
                 const uint8_t* host,

@@ -7,6 +7,7 @@ import {
   type GpuReading,
   PAGE_BYTES,
   type PageProof,
+  PHASES,
   type Phases,
   type Sample,
 } from './types.ts';
@@ -38,22 +39,6 @@ export interface SampleContext {
   readonly seq: number;
   readonly run: number;
 }
-
-const PHASES = [
-  'map',
-  'fault',
-  'condition',
-  'flush',
-  'register',
-  'copy',
-  'copy_a',
-  'copy_b',
-  'kernel',
-  'copy_c',
-  'verify',
-  'unregister',
-  'unmap',
-] as const satisfies readonly (keyof Phases)[];
 
 function phasesOf(raw: NativeSample): Phases {
   return Object.fromEntries(

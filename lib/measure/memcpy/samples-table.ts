@@ -3,7 +3,7 @@
  * and only when a table is asked for.
  */
 import type { ColumnMeaning, Data, DataType, Table } from '../../arrow.ts';
-import type { Cell, MemcpyDocument, PageProof, Phases, Sample } from './types.ts';
+import { type Cell, type MemcpyDocument, type PageProof, PHASES, type Sample } from './types.ts';
 
 export interface SamplesTableOptions {
   /**
@@ -35,21 +35,6 @@ const PROOF_SIZES = [
   ['2mib', '2048'],
   ['1gib', '1048576'],
 ] as const;
-const PHASE_NAMES: readonly (keyof Phases)[] = [
-  'map',
-  'fault',
-  'condition',
-  'flush',
-  'register',
-  'copy',
-  'copy_a',
-  'copy_b',
-  'kernel',
-  'copy_c',
-  'verify',
-  'unregister',
-  'unmap',
-];
 
 function required(
   name: string,
@@ -198,7 +183,7 @@ const COLUMNS: readonly ColumnSpec[] = [
       ({ sample }) => sample.gpu?.[name] ?? null,
     ),
   ),
-  ...PHASE_NAMES.map((name) =>
+  ...PHASES.map((name) =>
     optional(
       `phase_${name}_ns`,
       'integer',

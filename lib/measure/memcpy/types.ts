@@ -65,6 +65,23 @@ export interface Phases {
   readonly unmap: number | null;
 }
 
+/** Every phase, in the order in which they happen. */
+export const PHASES = [
+  'condition',
+  'map',
+  'fault',
+  'register',
+  'flush',
+  'copy',
+  'copy_a',
+  'copy_b',
+  'kernel',
+  'copy_c',
+  'verify',
+  'unregister',
+  'unmap',
+] as const satisfies readonly (keyof Phases)[];
+
 /** GPU state read from NVML around one sample. */
 export interface GpuReading {
   readonly sm_mhz: number | null;
