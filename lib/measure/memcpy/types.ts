@@ -66,7 +66,7 @@ export interface Phases {
 }
 
 /** Every phase, in the order in which they happen. */
-export const PHASES = [
+export const PHASES: readonly (keyof Phases)[] = [
   'condition',
   'map',
   'fault',
@@ -80,7 +80,7 @@ export const PHASES = [
   'verify',
   'unregister',
   'unmap',
-] as const satisfies readonly (keyof Phases)[];
+];
 
 /** GPU state read from NVML around one sample. */
 export interface GpuReading {
