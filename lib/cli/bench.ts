@@ -4,12 +4,12 @@ import { invalidArgument, WarpgaugeError } from '../errors.ts';
 import { exitCode, planMemcpy, runMemcpy } from '../measure/memcpy/memcpy.ts';
 import type { MemcpyOptions } from '../measure/memcpy/options.ts';
 import type { MemcpyPlan } from '../measure/memcpy/plan.ts';
-import type { MemcpyDocument } from '../measure/memcpy/types.ts';
+import type { MemcpyDocument, PreflightLine } from '../measure/memcpy/types.ts';
 import { formatBytes, formatDuration, parseBytes, parseDurationNs } from '../units.ts';
 import { wantsColour } from '../view/colour.ts';
 import { type PlanView, renderPlan } from '../view/plan.ts';
 import { createProgress } from '../view/progress.ts';
-import { type RenderOptions, renderMemcpy, renderPreflight } from '../view/terminal.ts';
+import { type RenderOptions, renderMemcpy } from '../view/terminal.ts';
 
 interface BenchFlags {
   readonly backend?: string;
@@ -187,8 +187,8 @@ async function benchMemcpy(flags: BenchFlags): Promise<number> {
         // What changes on the machine is said first, whatever is quiet.
         for (const line of reserveLines(plan)) say(line);
         if (flags.quiet) return;
-        say(renderPreflight(preflight, renderOptions(process.stderr)));
         say(planLine(plan));
+        say(preflightLine(preflight));
       },
     );
   } finally {
@@ -249,6 +249,14 @@ function reserveLines(plan: MemcpyPlan): string[] {
   return [
     `--reserve: adding ${parts.join(' and ')} to the hugetlb pools; exactly these are given back at the end, on Ctrl-C, and after a kill by "warpgauge pages recover"`,
   ];
+}
+
+/** Standard output shows each with its effect and fix; here they are named before a minute is spent. */
+function preflightLine(preflight: readonly PreflightLine[]): string {
+  const warned = preflight.filter((line) => line.level !== 'OK').map((line) => line.check);
+  return warned.length === 0
+    ? 'preflight: all OK'
+    : `preflight: ${warned.length} WARN (${warned.join(', ')}), explained with the result`;
 }
 
 function planLine(plan: MemcpyPlan): string {

@@ -47,8 +47,8 @@ const CLEAR = '\r\u001b[2K';
 /**
  * Progress on standard error: a bar on a terminal (redrawn at most ten times a second), a plain line every
  * ten seconds elsewhere. It holds no timer, so it can neither keep the process alive nor draw after `close`.
- * Own code because the one widespread library (cli-progress, unchanged since 2023) draws by timers and hides
- * the cursor, which stays hidden after a kill.
+ * Own code because the widespread library (cli-progress) draws by timers and hides the cursor, which stays hidden
+ * after a kill.
  */
 export function createProgress(options: ProgressOptions): Progress {
   const {

@@ -5,6 +5,8 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { NativeSampleSpec } from '#lib/addon';
+import { CopyChild } from '#lib/measure/memcpy/copy-child';
 import { exitCode, runMemcpy } from '#lib/measure/memcpy/memcpy';
 import type { MemcpyOptions } from '#lib/measure/memcpy/options';
 import type { Cell, MemcpyDocument } from '#lib/measure/memcpy/types';
@@ -247,6 +249,61 @@ test('conditioning is a phase of every cold sample, and of none when it is switc
   for (const sample of off.cells.flatMap((cell) => cell.samples))
     assert.equal(sample.phases_ns.condition, null);
   assert.equal(off.design.conditioning, false);
+});
+
+test('R7: without conditioning the first touch of memory that the hypervisor took back is slower', async (t) => {
+  if (!existsSync('/sys/module/page_reporting'))
+    return t.skip('no page reporting: memory never leaves this machine');
+  const spec: NativeSampleSpec = {
+    op: 'touch',
+    pin: 'none',
+    state: 'cold',
+    kind: 'thp',
+    bytes: GiB,
+    patternSeed: 1,
+    numaNode: -1,
+    condition: false,
+    fill: true,
+    flushBytes: 0,
+    dropPage: -1,
+    stretch: 0,
+  };
+  const first = async (condition: boolean): Promise<number> => {
+    await sleep(12_000); // free memory is reported to the hypervisor after some seconds
+    const child = await CopyChild.start({
+      cpu: -1,
+      backend: { backend: 'host', device: 0, cudaPath: '', nvmlPath: '' },
+    });
+    try {
+      return (await child.sample({ ...spec, condition })).hostNs;
+    } finally {
+      await child.close();
+    }
+  };
+  const ratios: number[] = [];
+  for (let attempt = 0; attempt < 3; attempt++) {
+    ratios.push((await first(false)) / (await first(true)));
+    t.diagnostic(`unconditioned over conditioned: ${ratios.map((r) => r.toFixed(2)).join(', ')}`);
+    if ((ratios.at(-1) ?? 0) > 1.3) return;
+  }
+  assert.fail(`conditioning guarded against nothing: ${ratios.join(', ')}`);
+});
+
+test('R7: cold thp at 1 GiB is steady, or carries bimodal and no verdict', async () => {
+  const result = await runMemcpy({
+    ...small,
+    sizes: [GiB],
+    directions: ['DtoH'],
+    states: ['cold'],
+    blocks: 10,
+  });
+  const stats = find(result, `dtoh/none/cold/thp/${GiB}`).stats;
+  assert.ok(stats);
+  const line = result.comparisons.find((c) => c.kind === 'thp' && c.bytes === GiB);
+  assert.ok(
+    stats.mad_rel < 0.1 || (stats.bimodal && line?.verdict === 'none'),
+    JSON.stringify({ ...stats, verdict: line?.verdict }),
+  );
 });
 
 test('a child that dies ends its cell only: the others go on and no finished sample is lost', async () => {

@@ -413,6 +413,7 @@ test('schema and types name the same fields', () => {
       runs: true,
       order: true,
       conditioning: true,
+      warmup: true,
       fill: true,
       cache: true,
       staging_bytes: true,

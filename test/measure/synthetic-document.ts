@@ -523,6 +523,7 @@ export function syntheticDocument(options: SyntheticOptions = {}): MemcpyDocumen
       runs: 1,
       order: 'randomised-complete-block',
       conditioning: true,
+      warmup: 1,
       fill: true,
       cache: 'flushed',
       staging_bytes: 4 * MiB,

@@ -8,6 +8,7 @@ import { checkoutCommit, packageVersion } from '../../version.ts';
 import { analyse, worstInterval } from './analyse.ts';
 import type { CopyChild } from './copy-child.ts';
 import type { PlannedCalibration, PlannedCell } from './design.ts';
+import { diagnosePinned, linkCeilingGbps } from './link.ts';
 import { type MemcpyOptions, type ResolvedOptions, resolveOptions } from './options.ts';
 import { flushBytes, type MemcpyPlan, type OpenPlan, openChild, openPlan } from './plan.ts';
 import { reservePools } from './reserve.ts';
@@ -173,14 +174,6 @@ function deviceInfo(info: NativeBackendInfo, cells: readonly Cell[]): DeviceInfo
   };
 }
 
-/** Raw payload rate of a PCIe link, one direction: GT/s x lanes x encoding / 8 (PCI Express base specification). */
-export function linkCeilingGbps(generation: number, width: number): number | null {
-  const gtPerSecond = [0, 2.5, 5, 8, 16, 32][generation];
-  if (gtPerSecond === undefined || gtPerSecond === 0) return null;
-  const encoding = generation <= 2 ? 8 / 10 : 128 / 130;
-  return (gtPerSecond * width * encoding) / 8;
-}
-
 interface Parts {
   readonly options: ResolvedOptions;
   readonly opened: OpenPlan;
@@ -234,6 +227,7 @@ function document(parts: Parts): MemcpyDocument {
       runs: options.runs,
       order: 'randomised-complete-block',
       conditioning: options.hooks.conditioning ?? true,
+      warmup: 1,
       fill: options.hooks.fill ?? true,
       cache: options.cache,
       staging_bytes: info.stagingBytes,
@@ -255,7 +249,11 @@ function document(parts: Parts): MemcpyDocument {
     break_even: analysis.break_even,
     answers: analysis.answers,
     reproduce: reproduceLine(options, info, output),
-    warnings: [...parts.warnings, ...analysis.warnings],
+    warnings: [
+      ...parts.warnings,
+      ...analysis.warnings,
+      ...diagnosePinned(analysis.cells, device, plan.node),
+    ],
   };
 }
 

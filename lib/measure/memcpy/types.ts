@@ -333,6 +333,8 @@ export interface MemcpyDocument {
     readonly runs: number;
     readonly order: 'randomised-complete-block';
     readonly conditioning: boolean;
+    /** Samples of each direction, pin, state and kind that were thrown away before the first block. */
+    readonly warmup: number;
     readonly fill: boolean;
     readonly cache: CacheState;
     readonly staging_bytes: number;
