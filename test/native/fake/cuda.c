@@ -94,6 +94,7 @@ FAKE_EXPORT Result cuInit(unsigned flags) {
         munmap(pinned_ranges[i].memory, pinned_ranges[i].bytes);
       }
     }
+    while (objects != NULL) FreeObject(objects + 1);
     memset(device_ranges, 0, sizeof(device_ranges));
     memset(pinned_ranges, 0, sizeof(pinned_ranges));
     device_used = 0;
@@ -464,7 +465,7 @@ FAKE_EXPORT Result cuMemsetD8Async(DevicePtr to,
 FAKE_EXPORT Result cuStreamCreate(Stream** stream, unsigned flags) {
   Result code = EnterContext("cuStreamCreate");
   if (code == 0 && flags > 1) code = kInvalidValue;
-  if (code == 0) *stream = calloc(1, sizeof(Stream));
+  if (code == 0) *stream = NewObject(sizeof(Stream));
   pthread_mutex_unlock(&engine_lock);
   return FakeLeave("cuStreamCreate", code, "%u", flags);
 }
@@ -474,7 +475,7 @@ FAKE_EXPORT Result cuStreamDestroy_v2(Stream* stream) {
   if (code == 0 && stream == NULL) code = kInvalidValue;
   if (code == 0) {
     WaitIdle();
-    free(stream);
+    FreeObject(stream);
   }
   pthread_mutex_unlock(&engine_lock);
   return FakeLeave("cuStreamDestroy_v2", code, "%s", "");
@@ -491,7 +492,7 @@ FAKE_EXPORT Result cuStreamSynchronize(Stream* stream) {
 
 FAKE_EXPORT Result cuEventCreate(Event** event, unsigned flags) {
   Result code = EnterContext("cuEventCreate");
-  if (code == 0) *event = calloc(1, sizeof(Event));
+  if (code == 0) *event = NewObject(sizeof(Event));
   pthread_mutex_unlock(&engine_lock);
   return FakeLeave("cuEventCreate", code, "%u", flags);
 }
@@ -501,7 +502,7 @@ FAKE_EXPORT Result cuEventDestroy_v2(Event* event) {
   if (code == 0 && event == NULL) code = kInvalidValue;
   if (code == 0) {
     WaitIdle();
-    free(event);
+    FreeObject(event);
   }
   pthread_mutex_unlock(&engine_lock);
   return FakeLeave("cuEventDestroy_v2", code, "%s", "");
@@ -570,7 +571,7 @@ FAKE_EXPORT Result cuModuleLoadDataEx(
     snprintf(log, log_size, "Simulated assembler: refused with %d", code);
   }
   if (code == 0) {
-    *module = calloc(1, sizeof(Module));
+    *module = NewObject(sizeof(Module));
     memcpy((*module)->text, text, strlen(text) + 1);
   }
   pthread_mutex_unlock(&engine_lock);
@@ -594,7 +595,7 @@ FAKE_EXPORT Result cuModuleGetFunction(void** function, const Module* module, co
 FAKE_EXPORT Result cuModuleUnload(Module* module) {
   Result code = EnterContext("cuModuleUnload");
   if (code == 0 && module == NULL) code = kInvalidValue;
-  if (code == 0) free(module);
+  if (code == 0) FreeObject(module);
   pthread_mutex_unlock(&engine_lock);
   return FakeLeave("cuModuleUnload", code, "%s", "");
 }

@@ -60,6 +60,32 @@ static int engine_started, engine_running;
 static long delay_us;
 static char staging[kStaging];
 
+/* Streams, events and modules: what a caller could not give back goes with the machine that it
+ * belonged to. */
+typedef struct Object {
+  struct Object* next;
+  struct Object* unused; /* keeps what follows aligned to 16 */
+} Object;
+static Object* objects;
+
+static void* NewObject(size_t bytes) {
+  Object* object = calloc(1, sizeof(Object) + bytes);
+  if (object == NULL) abort();
+  object->next = objects;
+  objects = object;
+  return object + 1;
+}
+
+static void FreeObject(const void* object) {
+  Object** at = &objects;
+  while (*at != NULL && (const void*)(*at + 1) != object) at = &(*at)->next;
+  if (*at != NULL) {
+    Object* found = *at;
+    *at = found->next;
+    free(found);
+  }
+}
+
 static Range* FindRange(Range* ranges, uint64_t address, size_t bytes) {
   int i;
   for (i = 0; i < kMaxRanges; ++i) {
