@@ -15,9 +15,9 @@
 namespace warpgauge {
 namespace {
 
-// Pages of a buffer that was pinned return to the pool after the ring's references are gone; 16-34
-// ms were seen. A pool that is empty for longer than this is really empty.
-constexpr int64_t kPinReturnNs = 200'000'000;
+// Pages of a buffer that was pinned return to the pool after the ring's references are gone: 16-34
+// ms on a quiet machine, more on a busy one. A pool that is still empty after this is really empty.
+constexpr int64_t kPinReturnNs = 2'000'000'000;
 
 int64_t ToNs(const timeval& t) { return (t.tv_sec * 1'000'000LL + t.tv_usec) * 1000; }
 
@@ -120,7 +120,8 @@ Result<Region> SampleRunner::MapPatiently(const SampleSpec& spec, PageKind kind)
       .kind = kind == PageKind::k4KSplit ? PageKind::kThp : kind,
       .numa_node = spec.numa_node,
   };
-  const int64_t deadline = MonotonicNs() + (pinned_before_ ? kPinReturnNs : 0);
+  // Whatever ran in between: the pages may still be on their way.
+  const int64_t deadline = last_pin_ns_ + kPinReturnNs;
   for (;;) {
     auto region = Region::Map(options);
     if (region.ok() || MonotonicNs() >= deadline ||
@@ -177,7 +178,7 @@ Result<SampleReading> SampleRunner::Run(const SampleSpec& spec) {
       break;
   }
   backend_->set_fault({});
-  pinned_before_ = spec.pin == PinMode::kRegister || spec.op == SampleOp::kPin;
+  if (spec.pin == PinMode::kRegister || spec.op == SampleOp::kPin) last_pin_ns_ = MonotonicNs();
   if (!status.ok()) return status;
   return reading;
 }

@@ -130,7 +130,7 @@ class SampleRunner {
   const char* faults_scope_ = nullptr;
   std::string faults_why_, dtlb_why_;
   Region flush_memory_;
-  bool pinned_before_ = false;  // the previous sample pinned hugetlb pages: they come back late
+  int64_t last_pin_ns_ = INT64_MIN / 2;  // when a sample last pinned: hugetlb pages come back late
 };
 
 }  // namespace warpgauge
