@@ -2,6 +2,7 @@
 //
 // Files named *.machine.test.js change or time the whole machine (pools, THP, cgroups, clocks). They run after
 // all others and one at a time: two of them at once would see each other's pages.
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { run } from 'node:test';
@@ -25,12 +26,16 @@ if (files.length === 0) {
 
 // `timeout` alone does not end a file whose JavaScript thread is blocked in native code (Node 24, 26); the
 // signal kills it.
-const signal = AbortSignal.timeout(25 * 60_000);
+const interrupted = new AbortController();
+const signal = AbortSignal.any([AbortSignal.timeout(25 * 60_000), interrupted.signal]);
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(name, () => interrupted.abort(new Error(`${name} was received`)));
+}
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const isMachineWide = (file) => file.endsWith('.machine.test.js');
 
 async function runFiles(selected, concurrency, timeout) {
-  if (selected.length === 0) return;
+  if (selected.length === 0 || signal.aborted) return;
   const stream = run({ files: selected, concurrency, timeout, signal });
   stream.on('test:pass', ({ details, skip }) => {
     if (details.type === 'suite') return;
@@ -53,7 +58,14 @@ await runFiles(files.filter(isMachineWide), 1, 15 * 60_000);
 
 if (signal.aborted) {
   counts.failed++;
-  console.log('stopped: the whole run took more than 25 minutes');
+  const isLate = signal.reason?.name === 'TimeoutError';
+  console.log(
+    `stopped: ${isLate ? 'the whole run took more than 25 minutes' : signal.reason.message}`,
+  );
+  // A test that was killed while it held huge pages could not give them back itself.
+  const main = 'dist/cli/main.js';
+  if (existsSync(main))
+    spawnSync(process.execPath, [main, 'pages', 'recover'], { stdio: 'inherit' });
 }
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 process.exitCode = counts.failed > 0 || counts.passed + counts.skipped === 0 ? 1 : 0;

@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
-import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 
 let tree = '';
 before(() => {
@@ -84,6 +94,31 @@ describe('scripts/test.mjs', () => {
       'second machine starts',
       'second machine ends',
     ]);
+  });
+});
+
+describe('scripts/test.mjs when it is interrupted', () => {
+  it('stops the tests, gives huge pages back and fails', async () => {
+    const log = join(tree, 'interrupted');
+    addTest(
+      'a.machine.test.js',
+      `test('hangs', () => { fs.writeFileSync('${log}', ''); for (;;); });`,
+    );
+    mkdirSync(join(tree, 'dist/cli'), { recursive: true });
+    // In place of the command line: what was asked of it goes to standard output.
+    writeFileSync(join(tree, 'dist/cli/main.js'), 'console.log(process.argv.slice(2).join(" "))');
+    const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+    const runner = spawn(process.execPath, ['scripts/test.mjs'], { cwd: tree, env });
+    let output = '';
+    runner.stdout.setEncoding('utf8').on('data', (text) => {
+      output += text;
+    });
+    while (!existsSync(log)) await delay(20);
+    runner.kill('SIGTERM');
+    const [code] = (await once(runner, 'close')) as [number];
+    assert.equal(code, 1);
+    assert.match(output, /^stopped: SIGTERM was received\npages recover\n/m);
+    assert.match(lastLine(output), /^0 passed, [1-9]\d* failed, 0 skipped$/);
   });
 });
 
