@@ -31,6 +31,7 @@
       "native/addon/addon.cc",
       "native/addon/copy_addon.cc",
       "native/addon/errors.cc",
+      "native/addon/options_reader.cc",
       "native/addon/probe_addon.cc",
       "native/addon/region_addon.cc"
     ]

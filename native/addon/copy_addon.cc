@@ -13,6 +13,7 @@
 
 #include "addon/environment.h"
 #include "addon/errors.h"
+#include "addon/options_reader.h"
 #include "addon/page_proof_object.h"
 #include "copy/cuda_backend.h"
 #include "copy/host_backend.h"
@@ -31,16 +32,6 @@ Napi::Value OrNull(Napi::Env env, int64_t value) {
 Napi::Value FlagOrNull(Napi::Env env, int value) {
   if (value < 0) return env.Null();
   return Napi::Boolean::New(env, value != 0);
-}
-
-std::string Text(const Napi::Object& object, const char* key) {
-  return object.Get(key).As<Napi::String>().Utf8Value();
-}
-double Number(const Napi::Object& object, const char* key) {
-  return object.Get(key).As<Napi::Number>().DoubleValue();
-}
-bool Flag(const Napi::Object& object, const char* key) {
-  return object.Get(key).As<Napi::Boolean>().Value();
 }
 
 Napi::Object GpuObject(Napi::Env env, const GpuState& state) {
@@ -71,46 +62,47 @@ Napi::Value DeviceObject(Napi::Env env, const BackendDevice* device) {
   return object;
 }
 
-bool ParseSpec(const Napi::Object& object, SampleSpec* spec) {
-  const std::string op = Text(object, "op");
-  const std::string pin = Text(object, "pin");
-  const std::string kind = Text(object, "kind");
-  if (op == "HtoD") {
-    spec->op = SampleOp::kHtoD;
-  } else if (op == "DtoH") {
-    spec->op = SampleOp::kDtoH;
-  } else if (op == "vectorAdd") {
-    spec->op = SampleOp::kVectorAdd;
-  } else if (op == "touch") {
-    spec->op = SampleOp::kTouch;
-  } else if (op == "populate") {
-    spec->op = SampleOp::kPopulate;
-  } else if (op == "pin") {
-    spec->op = SampleOp::kPin;
-  } else {
-    return false;
+// The word of a field, translated; an unknown one is refused.
+template <typename T, size_t kCount>
+T OneOf(OptionsReader* given, const char* key, const std::pair<const char*, T> (&words)[kCount]) {
+  const std::string text = given->Text(key);
+  for (const auto& [word, value] : words) {
+    if (text == word) return value;
   }
-  if (pin == "none") {
-    spec->pin = PinMode::kNone;
-  } else if (pin == "register") {
-    spec->pin = PinMode::kRegister;
-  } else if (pin == "hostalloc") {
-    spec->pin = PinMode::kHostAlloc;
-  } else {
-    return false;
-  }
-  spec->driver_memory = kind == "driver";
-  if (!spec->driver_memory && !ParsePageKind(kind.c_str(), &spec->kind)) return false;
-  spec->cold = Text(object, "state") == "cold";
-  spec->bytes = static_cast<size_t>(Number(object, "bytes"));
-  spec->pattern_seed = static_cast<uint64_t>(Number(object, "patternSeed"));
-  spec->numa_node = static_cast<int>(Number(object, "numaNode"));
-  spec->condition = Flag(object, "condition");
-  spec->fill = Flag(object, "fill");
-  spec->flush_bytes = static_cast<size_t>(Number(object, "flushBytes"));
-  spec->fault.drop_page = static_cast<int64_t>(Number(object, "dropPage"));
-  spec->fault.stretch = Number(object, "stretch");
-  return spec->bytes > 0;
+  given->Refuse(key);
+  return words[0].second;
+}
+
+SampleSpec ReadSpec(OptionsReader* given) {
+  constexpr std::pair<const char*, SampleOp> kOps[] = {
+      {"HtoD", SampleOp::kHtoD},
+      {"DtoH", SampleOp::kDtoH},
+      {"vectorAdd", SampleOp::kVectorAdd},
+      {"touch", SampleOp::kTouch},
+      {"populate", SampleOp::kPopulate},
+      {"pin", SampleOp::kPin},
+  };
+  constexpr std::pair<const char*, PinMode> kPins[] = {
+      {"none", PinMode::kNone},
+      {"register", PinMode::kRegister},
+      {"hostalloc", PinMode::kHostAlloc},
+  };
+  SampleSpec spec;
+  spec.op = OneOf(given, "op", kOps);
+  spec.pin = OneOf(given, "pin", kPins);
+  const std::string kind = given->Text("kind");
+  spec.driver_memory = kind == "driver";
+  if (!spec.driver_memory && !ParsePageKind(kind.c_str(), &spec.kind)) given->Refuse("kind");
+  spec.cold = OneOf<bool>(given, "state", {{"cold", true}, {"warm", false}});
+  spec.bytes = static_cast<size_t>(given->Integer("bytes", 1, kMaxInteger));
+  spec.pattern_seed = static_cast<uint64_t>(given->Integer("patternSeed", 0, kMaxInteger));
+  spec.numa_node = static_cast<int>(given->Integer("numaNode", -1, INT32_MAX));
+  spec.condition = given->Flag("condition");
+  spec.fill = given->Flag("fill");
+  spec.flush_bytes = static_cast<size_t>(given->Integer("flushBytes", 0, kMaxInteger));
+  spec.fault.drop_page = given->Integer("dropPage", -1, kMaxInteger);
+  spec.fault.stretch = given->Number("stretch");
+  return spec;
 }
 
 Napi::Object SampleObject(Napi::Env env, const SampleReading& reading, const SampleRunner& runner) {
@@ -172,14 +164,15 @@ Napi::Object SampleObject(Napi::Env env, const SampleReading& reading, const Sam
 // TypeScript: openBackend(options: NativeBackendOptions): NativeBackendInfo
 Napi::Value OpenBackend(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  const auto options = info[0].As<Napi::Object>();
-  const bool cuda = Text(options, "backend") == "cuda";
+  OptionsReader given(env, info[0], "openBackend");
+  const bool cuda = OneOf<bool>(&given, "backend", {{"host", false}, {"cuda", true}});
+  const auto device = static_cast<int>(given.Integer("device", 0, INT32_MAX));
+  const std::string cuda_path = given.Text("cudaPath");
+  const std::string nvml_path = given.Text("nvmlPath");
+  if (Status s = given.status(); !s.ok()) return Throw(env, s);
   auto* environment = env.GetInstanceData<Environment>();
   environment->runner.reset();
-  auto backend = cuda ? OpenCudaBackend(static_cast<int>(Number(options, "device")),
-                                        Text(options, "cudaPath"),
-                                        Text(options, "nvmlPath"))
-                      : HostBackend::Open();
+  auto backend = cuda ? OpenCudaBackend(device, cuda_path, nvml_path) : HostBackend::Open();
   if (!backend.ok()) return Throw(env, backend.status);
   environment->runner =
       std::make_unique<SampleRunner>(std::move(backend.value), environment->pinned_cpu);
@@ -199,10 +192,9 @@ Napi::Value RunSample(const Napi::CallbackInfo& info) {
   if (environment->runner == nullptr) {
     return Throw(env, Status("ERR_CLOSED", "openBackend must come before runSample"));
   }
-  SampleSpec spec;
-  if (!ParseSpec(info[0].As<Napi::Object>(), &spec)) {
-    return Throw(env, Status("ERR_INVALID_ARGUMENT", "runSample received an incomplete request"));
-  }
+  OptionsReader given(env, info[0], "runSample");
+  const SampleSpec spec = ReadSpec(&given);
+  if (Status s = given.status(); !s.ok()) return Throw(env, s);
   auto reading = environment->runner->Run(spec);
   if (!reading.ok()) return Throw(env, reading.status);
   return SampleObject(env, reading.value, *environment->runner);
@@ -212,9 +204,10 @@ Napi::Value RunSample(const Napi::CallbackInfo& info) {
 // TypeScript: enterChild(options: { readonly parentPid: number; readonly cpu: number }): void
 Napi::Value EnterChild(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  const auto options = info[0].As<Napi::Object>();
-  const auto parent = static_cast<pid_t>(Number(options, "parentPid"));
-  const int cpu = static_cast<int>(Number(options, "cpu"));
+  OptionsReader given(env, info[0], "enterChild");
+  const auto parent = static_cast<pid_t>(given.Integer("parentPid", 1, INT32_MAX));
+  const auto cpu = static_cast<int>(given.Integer("cpu", -1, INT32_MAX));
+  if (Status s = given.status(); !s.ok()) return Throw(env, s);
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
     return Throw(env,
                  Status("ERR_SYSCALL",

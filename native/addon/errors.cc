@@ -7,9 +7,12 @@ namespace {
 
 // TypeScript: setErrorClass(errorClass: typeof WarpgaugeError): void
 Napi::Value SetErrorClass(const Napi::CallbackInfo& info) {
-  info.Env().GetInstanceData<Environment>()->error_class =
-      Napi::Persistent(info[0].As<Napi::Function>());
-  return info.Env().Undefined();
+  const Napi::Env env = info.Env();
+  if (!info[0].IsFunction()) {
+    return Throw(env, Status("ERR_INVALID_ARGUMENT", "setErrorClass received no class"));
+  }
+  env.GetInstanceData<Environment>()->error_class = Napi::Persistent(info[0].As<Napi::Function>());
+  return env.Undefined();
 }
 
 }  // namespace
@@ -34,6 +37,8 @@ Napi::Value MakeError(Napi::Env env, const Status& status) {
 }
 
 Napi::Value Throw(Napi::Env env, const Status& status) {
+  // What the user's own getter threw says more, and nothing can be built while it is pending.
+  if (env.IsExceptionPending()) return env.Undefined();
   Napi::Value error = MakeError(env, status);
   napi_throw(env, error);
   return env.Undefined();

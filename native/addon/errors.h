@@ -14,6 +14,7 @@ void InitErrors(Napi::Env env, Napi::Object exports);
 Napi::Value MakeError(Napi::Env env, const Status& status);
 
 // Leaves the error pending and returns undefined, so that a method can `return Throw(env, status)`.
+// An exception that is pending already stays.
 Napi::Value Throw(Napi::Env env, const Status& status);
 
 }  // namespace warpgauge

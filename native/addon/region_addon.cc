@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "addon/errors.h"
+#include "addon/options_reader.h"
 #include "addon/page_proof_object.h"
 #include "memory/region.h"
 
@@ -17,6 +18,7 @@ namespace {
 
 constexpr napi_type_tag kRegionTag = {0x5b0e6f1d7c2a4e93ULL, 0x9d41c8a2f3b7e065ULL};
 constexpr size_t kNodeSamples = 4096;
+constexpr int64_t kMaxThreads = 1024;
 
 // Node before 22 makes no buffer above 4 GiB (ERR_BUFFER_TOO_LARGE), so a larger region is handed
 // out as windows of 4 GiB that start every 2 GiB: any view of up to 2 GiB lies in one of them.
@@ -285,44 +287,6 @@ void OnWorkDone(napi_env raw, napi_status work_status, void* data) {
   delete allocation;
 }
 
-// The options of allocateRegion, by plain C calls: in an environment that is being terminated a
-// property read gives nothing, and node-addon-api would end the process over the empty value.
-class OptionReader {
- public:
-  OptionReader(napi_env env, napi_value object) : env_(env), object_(object) {}
-
-  double Number(const char* key) {
-    double number = 0;
-    Check(napi_get_value_double(env_, Get(key), &number));
-    return number;
-  }
-  bool Flag(const char* key) {
-    bool flag = false;
-    Check(napi_get_value_bool(env_, Get(key), &flag));
-    return flag;
-  }
-  PageKind Kind(const char* key) {
-    char text[16] = {};
-    Check(napi_get_value_string_utf8(env_, Get(key), text, sizeof(text), nullptr));
-    PageKind kind = PageKind::k4K;
-    ok_ = ParsePageKind(text, &kind) && ok_;
-    return kind;
-  }
-  [[nodiscard]] bool ok() const { return ok_; }
-
- private:
-  napi_value Get(const char* key) {
-    napi_value value = nullptr;
-    Check(napi_get_named_property(env_, object_, key, &value));
-    return value;
-  }
-  void Check(napi_status status) { ok_ = status == napi_ok && ok_; }
-
-  napi_env env_;
-  napi_value object_;
-  bool ok_ = true;
-};
-
 // TypeScript: allocateRegion(options: NativeRegionOptions): Promise<NativeRegion>
 //
 // On a thread of libuv's pool, because zeroing takes 30 ms per GiB at best: the event loop goes on.
@@ -330,19 +294,20 @@ Napi::Value AllocateRegion(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto* allocation = new Allocation;
   RegionOptions& options = allocation->options;
-  OptionReader given(env, info[0]);
-  options.bytes = static_cast<size_t>(given.Number("bytes"));
-  options.kind = given.Kind("pages");
-  options.numa_node = static_cast<int>(given.Number("numaNode"));
+  OptionsReader given(env, info[0], "allocateRegion");
+  options.bytes = static_cast<size_t>(given.Integer("bytes", 0, kMaxInteger));
+  if (!ParsePageKind(given.Text("pages").c_str(), &options.kind)) given.Refuse("pages");
+  options.numa_node = static_cast<int>(given.Integer("numaNode", -1, INT32_MAX));
   options.lock = given.Flag("lock");
   options.shared = given.Flag("shared");
   allocation->populate = given.Flag("populate");
-  allocation->threads = static_cast<unsigned>(given.Number("threads"));
+  allocation->threads = static_cast<unsigned>(given.Integer("threads", 0, kMaxThreads));
   if (allocation->threads == 0) allocation->threads = DefaultThreads(options.bytes);
 
   napi_value promise = nullptr;
   napi_value name = nullptr;
-  if (!given.ok() ||
+  Status status = given.status();
+  if (!status.ok() ||
       napi_create_string_utf8(env, "warpgauge:allocate", NAPI_AUTO_LENGTH, &name) != napi_ok ||
       napi_create_promise(env, &allocation->deferred, &promise) != napi_ok ||
       napi_create_async_work(
@@ -350,10 +315,8 @@ Napi::Value AllocateRegion(const Napi::CallbackInfo& info) {
       napi_queue_async_work(env, allocation->work) != napi_ok) {
     if (allocation->work != nullptr) napi_delete_async_work(env, allocation->work);
     delete allocation;
-    return Throw(
-        env,
-        Status("ERR_INVALID_ARGUMENT",
-               "allocateRegion needs complete options in an environment that is not ending"));
+    if (status.ok()) status = Status("ERR_INTERRUPTED", "the environment is ending");
+    return Throw(env, status);
   }
   return {env, promise};
 }
