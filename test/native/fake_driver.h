@@ -1,12 +1,17 @@
 #pragma once
 
+#include <doctest/doctest.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "core/dynamic_library.h"
+#include "gpu/cuda/table.h"
 
 namespace warpgauge {
 
@@ -67,5 +72,23 @@ class FakeDriver {
 
   std::string script_path_, log_path_;
 };
+
+// What the order checker of the fake saw first; empty when nothing.
+inline std::string Violation() {
+  const Result<DynamicLibrary> library = DynamicLibrary::Open({FakeDriver::Cuda()});
+  const char* (*violation)() = nullptr;
+  REQUIRE(library.value.Load("warpgauge_fake_violation", &violation));
+  return violation();
+}
+
+inline CudaTable FakeTable(const std::set<std::string>& hidden = {}) {
+  const Result<DynamicLibrary> library = DynamicLibrary::Open({FakeDriver::Cuda()});
+  REQUIRE(library.ok());
+  const Result<CudaTable> table = ResolveCuda(
+      [&](const char* name) { return hidden.contains(name) ? nullptr : library.value.Find(name); },
+      "a library with hidden symbols");
+  REQUIRE_MESSAGE(table.ok(), table.status.message());
+  return table.value;
+}
 
 }  // namespace warpgauge
