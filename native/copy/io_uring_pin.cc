@@ -32,7 +32,7 @@ constexpr size_t kParamsBytes =
 constexpr size_t kMaxIovec = 1ULL << 30;
 
 // The ring itself is charged to RLIMIT_MEMLOCK too: with a limit of 8 MiB, 8 MiB of buffer fail.
-constexpr size_t kRingAllowance = 64 * 1024;
+constexpr size_t kRingAllowance = 64ULL * 1024;
 
 int64_t ReadSysctl(const char* path) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -84,7 +84,7 @@ Status IoUringPin::Check(size_t bytes) {
 }
 
 Status IoUringPin::Pin(const void* address, size_t bytes, int64_t* duration_ns) {
-  if (pinned_) return Status("ERR_IO_URING", "a buffer is registered already");
+  if (pinned_) return {"ERR_IO_URING", "a buffer is registered already"};
   if (ring_ < 0) {
     alignas(8) uint8_t params[kParamsBytes] = {};
     ring_ = static_cast<int>(syscall(kSetupCall, 1U, params));

@@ -114,7 +114,7 @@ void SampleRunner::ReadAfter(const Counters& before, SampleReading* reading) {
   reading->thp_fault_fallback = delta(before.vm.thp_fault_fallback, now.vm.thp_fault_fallback);
 }
 
-Result<Region> SampleRunner::MapPatiently(const SampleSpec& spec, PageKind kind) {
+Result<Region> SampleRunner::MapPatiently(const SampleSpec& spec, PageKind kind) const {
   const RegionOptions options{
       .bytes = spec.bytes,
       .kind = kind == PageKind::k4KSplit ? PageKind::kThp : kind,
@@ -135,7 +135,7 @@ Result<Region> SampleRunner::MapPatiently(const SampleSpec& spec, PageKind kind)
 // Allocate, touch and free the same kind and size: in a virtual machine the first touch of memory
 // that the hypervisor took back costs up to 20 times the fault it is meant to measure. It also
 // proves, without any danger of SIGBUS, that the pages can be had at all.
-Status SampleRunner::Condition(const SampleSpec& spec) {
+Status SampleRunner::Condition(const SampleSpec& spec) const {
   auto region = MapPatiently(spec, spec.kind);
   if (!region.ok()) return region.status;
   return region.value.Populate(1);

@@ -100,8 +100,8 @@ class SampleRunner {
   struct Counters;
   void ReadBefore(Counters* counters);
   void ReadAfter(const Counters& before, SampleReading* reading);
-  Result<Region> MapPatiently(const SampleSpec& spec, PageKind kind);
-  Status Condition(const SampleSpec& spec);
+  [[nodiscard]] Result<Region> MapPatiently(const SampleSpec& spec, PageKind kind) const;
+  [[nodiscard]] Status Condition(const SampleSpec& spec) const;
   void Flush(size_t bytes);
   Status RunCopy(const SampleSpec& spec, SampleReading* reading);
   Status RunDriverCopy(const SampleSpec& spec, SampleReading* reading);
@@ -117,10 +117,10 @@ class SampleRunner {
                 SampleReading* reading);
   Status RunCalibration(const SampleSpec& spec, SampleReading* reading);
   Status RunVectorAdd(const SampleSpec& spec, SampleReading* reading);
-  Status Prepare(const SampleSpec& spec,
-                 Region* region,
-                 const Pattern* fill,
-                 SampleReading* reading);
+  static Status Prepare(const SampleSpec& spec,
+                        Region* region,
+                        const Pattern* fill,
+                        SampleReading* reading);
 
   std::unique_ptr<CopyBackend> backend_;
   int cpu_;
