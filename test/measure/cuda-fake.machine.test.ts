@@ -151,6 +151,14 @@ test('a device that is lost in the middle ends with what was measured and the re
   assert.match(reasons, /CUDA_ERROR_UNKNOWN/);
 });
 
+test('a device that is dead from the start fails the run', () => {
+  const { status, document } = bench('error.cuStreamSynchronize = 719@1', ...GRID, '--pins', 'none');
+  // Opening the backend may already meet it; then there is one line and no document.
+  assert.equal(status, 1);
+  if (document === null) return;
+  assert.ok(document.cells.some((cell) => cell.status === 'failed' && /LAUNCH_FAILED/.test(cell.reason ?? '')));
+});
+
 test('data that is read before the copy has completed is found', () => {
   const { status, document } = bench(
     'ignore_sync = 1\ndelay_us = 20000\ncheck_order = 0',

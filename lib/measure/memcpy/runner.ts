@@ -265,6 +265,9 @@ class BlockRun {
     target.fix = record.fix;
     if (record.code === 'ERR_ZERO_PAGES') {
       this.#stop(target, 'failed', error);
+    } else if (record.code === 'ERR_CUDA' && target.samples.length === 0) {
+      // The driver refuses what it can do: that is a device in trouble, not something this machine lacks.
+      this.#stop(target, 'failed', error);
     } else if (record.code === 'ERR_CHILD_DIED') {
       this.#warnings.push(
         `${target.item.id}: ${record.message}; the other cells go on in a new child`,
