@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <utility>
 #include <vector>
 
@@ -12,6 +11,7 @@
 #include "gpu/cuda/context.h"
 #include "gpu/cuda/vector_add_ptx.h"
 #include "gpu/nvml/reader.h"
+#include "memory/kernel_files.h"
 
 namespace warpgauge {
 namespace {
@@ -31,10 +31,10 @@ constexpr int64_t kWakeBoundNs = 500'000'000;
 
 bool SaysSimulated(const std::string& text) { return text.starts_with("Simulated"); }
 
+// -1, which the kernel writes for "no node", is no number here either.
 int ReadNumaNode(const std::string& pci_address) {
-  std::ifstream file("/sys/bus/pci/devices/" + pci_address + "/numa_node");
-  int node = -1;
-  return file >> node ? node : -1;
+  const auto node = ReadKernelNumber("/sys/bus/pci/devices/" + pci_address + "/numa_node");
+  return node ? static_cast<int>(*node) : -1;
 }
 
 // The 32 digits with the dashes of a UUID.

@@ -27,7 +27,7 @@ class HostBackend final : public CopyBackend {
   Result<CopyTiming> CopyDtoH(uint8_t* host, size_t bytes, PinMode pin) override;
   Result<int64_t> VerifyHtoD(const uint8_t* host, size_t bytes, const Pattern& pattern) override;
   [[nodiscard]] const char* htod_verification() const override { return "replay"; }
-  Status CheckRegister(size_t bytes) override { return IoUringPin::Check(bytes); }
+  Status CheckRegister(size_t bytes) override { return pin_.Check(bytes); }
   Status Register(uint8_t* host, size_t bytes, int64_t* register_ns) override;
   Status Unregister(uint8_t* host, int64_t* unregister_ns) override;
   Result<uint8_t*> HostAlloc(size_t bytes) override;

@@ -1,6 +1,5 @@
 #include "copy/io_uring_pin.h"
 
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -15,33 +14,17 @@
 #include <vector>
 
 #include "core/clock.h"
+#include "memory/kernel_files.h"
+#include "os/kernel_abi.h"
 
 namespace warpgauge {
 namespace {
-
-// From the kernel's io_uring ABI (include/uapi/linux/io_uring.h), which older distributions'
-// headers lack.
-constexpr long kSetupCall = 425;     // NOLINT(google-runtime-int): type of syscall()
-constexpr long kRegisterCall = 427;  // NOLINT(google-runtime-int)
-constexpr unsigned kRegisterBuffers = 0;
-constexpr unsigned kUnregisterBuffers = 1;
-constexpr size_t kParamsBytes =
-    120;  // sizeof(struct io_uring_params): all zero asks for the defaults
 
 // The kernel refuses one iovec above 1 GiB with EFAULT.
 constexpr size_t kMaxIovec = 1ULL << 30;
 
 // The ring itself is charged to RLIMIT_MEMLOCK too: with a limit of 8 MiB, 8 MiB of buffer fail.
 constexpr size_t kRingAllowance = 64ULL * 1024;
-
-int64_t ReadSysctl(const char* path) {
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return -1;
-  char text[32] = {};
-  const ssize_t n = read(fd, text, sizeof(text) - 1);
-  close(fd);
-  return n > 0 ? std::strtoll(text, nullptr, 10) : -1;
-}
 
 bool HasCapability(unsigned capability) {
   __user_cap_header_struct header{};
@@ -62,15 +45,26 @@ IoUringPin::~IoUringPin() {
   if (ring_ >= 0) close(ring_);
 }
 
+// Asked of the kernel itself: who may have a ring depends on kernel.io_uring_disabled,
+// kernel.io_uring_group, capabilities and a container's seccomp filter.
+Status IoUringPin::Open() {
+  if (ring_ >= 0) return Status::Ok();
+  IoUringParams params{};
+  ring_ = static_cast<int>(syscall(kIoUringSetup, 1U, &params));
+  if (ring_ >= 0) return Status::Ok();
+  const int error = errno;
+  constexpr char kKnob[] = "/proc/sys/kernel/io_uring_disabled";
+  const uint64_t disabled = ReadKernelNumber(kKnob).value_or(0);
+  if (error != EPERM || disabled == 0) return Failure("io_uring_setup", error);
+  return Status("ERR_IO_URING",
+                "kernel.io_uring_disabled is " + std::to_string(disabled) +
+                    ": this process may not create a ring")
+      .WithFix("sudo sysctl kernel.io_uring_disabled=0")
+      .WithSource(kKnob, error);
+}
+
 Status IoUringPin::Check(size_t bytes) {
-  const int64_t disabled = ReadSysctl("/proc/sys/kernel/io_uring_disabled");
-  if (disabled == 2 || (disabled == 1 && !HasCapability(CAP_SYS_ADMIN))) {
-    return Status("ERR_IO_URING",
-                  "kernel.io_uring_disabled is " + std::to_string(disabled) +
-                      ": this process may not create a ring")
-        .WithFix("sudo sysctl kernel.io_uring_disabled=0")
-        .WithSource("/proc/sys/kernel/io_uring_disabled", static_cast<int>(disabled));
-  }
+  if (Status s = Open(); !s.ok()) return s;
   rlimit limit{};
   if (!HasCapability(CAP_IPC_LOCK) && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
       limit.rlim_cur != RLIM_INFINITY && bytes + kRingAllowance > limit.rlim_cur) {
@@ -85,11 +79,7 @@ Status IoUringPin::Check(size_t bytes) {
 
 Status IoUringPin::Pin(const void* address, size_t bytes, int64_t* duration_ns) {
   if (pinned_) return {"ERR_IO_URING", "a buffer is registered already"};
-  if (ring_ < 0) {
-    alignas(8) uint8_t params[kParamsBytes] = {};
-    ring_ = static_cast<int>(syscall(kSetupCall, 1U, params));
-    if (ring_ < 0) return Failure("io_uring_setup", errno);
-  }
+  if (Status s = Open(); !s.ok()) return s;
   std::vector<iovec> parts;
   for (size_t done = 0; done < bytes; done += kMaxIovec) {
     parts.push_back({const_cast<uint8_t*>(static_cast<const uint8_t*>(address)) + done,
@@ -97,9 +87,9 @@ Status IoUringPin::Pin(const void* address, size_t bytes, int64_t* duration_ns) 
   }
   const int64_t start = MonotonicRawNs();
   const long result =  // NOLINT(google-runtime-int)
-      syscall(kRegisterCall,
+      syscall(kIoUringRegister,
               ring_,
-              kRegisterBuffers,
+              kIoUringRegisterBuffers,
               parts.data(),
               static_cast<unsigned>(parts.size()));
   *duration_ns = MonotonicRawNs() - start;
@@ -120,8 +110,10 @@ Status IoUringPin::Unpin(int64_t* duration_ns) {
   *duration_ns = 0;
   if (!pinned_) return Status::Ok();
   const int64_t start = MonotonicRawNs();
-  const long result =  // NOLINT(google-runtime-int)
-      syscall(kRegisterCall, ring_, kUnregisterBuffers, nullptr, 0U);
+  long result = 0;  // NOLINT(google-runtime-int)
+  do {              // Ctrl-C reaches this process too
+    result = syscall(kIoUringRegister, ring_, kIoUringUnregisterBuffers, nullptr, 0U);
+  } while (result != 0 && errno == EINTR);
   *duration_ns = MonotonicRawNs() - start;
   pinned_ = false;
   return result == 0 ? Status::Ok() : Failure("io_uring_register(UNREGISTER)", errno);

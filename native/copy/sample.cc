@@ -19,6 +19,9 @@ namespace {
 // ms on a quiet machine, more on a busy one. A pool that is still empty after this is really empty.
 constexpr int64_t kPinReturnNs = 2'000'000'000;
 
+constexpr char kMultiplexed[] =
+    "the counter shared the CPU's counting units with others during a sample (multiplexed)";
+
 int64_t ToNs(const timeval& t) { return (t.tv_sec * 1'000'000LL + t.tv_usec) * 1000; }
 
 }  // namespace
@@ -58,7 +61,7 @@ const char* PhaseName(Phase phase) {
 }
 
 SampleRunner::SampleRunner(std::unique_ptr<CopyBackend> backend, int cpu)
-    : backend_(std::move(backend)), cpu_(cpu) {
+    : backend_(std::move(backend)), cpu_(cpu), last_pin_ns_(MonotonicNs()) {
   if (auto counter = OpenPageFaults(&faults_scope_); counter.ok()) {
     faults_ = std::move(counter.value);
   } else {
@@ -78,6 +81,7 @@ void SampleRunner::ReadBefore(Counters* counters) {
   counters->vm = vmstat_.Read();
   counters->steal_ns = cpu_ >= 0 ? vmstat_.StealNs(cpu_) : -1;
   counters->has_dtlb = dtlb_.Read(&counters->dtlb);
+  counters->dtlb_idle_ns = dtlb_.time_enabled_ns() - dtlb_.time_running_ns();
   getrusage(RUSAGE_SELF, &counters->process);
   getrusage(RUSAGE_THREAD, &counters->thread);
   counters->has_faults = faults_.Read(&counters->faults);
@@ -89,6 +93,7 @@ void SampleRunner::ReadAfter(const Counters& before, SampleReading* reading) {
   getrusage(RUSAGE_THREAD, &now.thread);
   getrusage(RUSAGE_SELF, &now.process);
   now.has_dtlb = dtlb_.Read(&now.dtlb);
+  now.dtlb_idle_ns = dtlb_.time_enabled_ns() - dtlb_.time_running_ns();
   now.steal_ns = cpu_ >= 0 ? vmstat_.StealNs(cpu_) : -1;
   now.vm = vmstat_.Read();
 
@@ -97,7 +102,12 @@ void SampleRunner::ReadAfter(const Counters& before, SampleReading* reading) {
     reading->faults_perf = static_cast<int64_t>(now.faults - before.faults);
   }
   if (before.has_dtlb && now.has_dtlb) {
-    reading->dtlb_miss = static_cast<int64_t>(now.dtlb - before.dtlb);
+    if (now.dtlb_idle_ns == before.dtlb_idle_ns) {
+      reading->dtlb_miss = static_cast<int64_t>(now.dtlb - before.dtlb);
+      dtlb_why_.clear();
+    } else {
+      dtlb_why_ = kMultiplexed;
+    }
   }
   reading->user_ns = ToNs(now.thread.ru_utime) - ToNs(before.thread.ru_utime);
   reading->sys_ns = ToNs(now.thread.ru_stime) - ToNs(before.thread.ru_stime);
@@ -114,19 +124,28 @@ void SampleRunner::ReadAfter(const Counters& before, SampleReading* reading) {
   reading->thp_fault_fallback = delta(before.vm.thp_fault_fallback, now.vm.thp_fault_fallback);
 }
 
-Result<Region> SampleRunner::MapPatiently(const SampleSpec& spec, PageKind kind) const {
+// The wait for pages that a pinned buffer still holds is no part of `*map_ns`, the mapping that
+// succeeds is.
+Status SampleRunner::MapPatiently(const SampleSpec& spec, Region* region, int64_t* map_ns) const {
   const RegionOptions options{
       .bytes = spec.bytes,
-      .kind = kind == PageKind::k4KSplit ? PageKind::kThp : kind,
+      .kind = spec.kind == PageKind::k4KSplit ? PageKind::kThp : spec.kind,
       .numa_node = spec.numa_node,
   };
-  // Whatever ran in between: the pages may still be on their way.
+  // Whatever ran in between: the pages may still be on their way. They count as the pool's own, so
+  // a pool without any page is not waited for.
   const int64_t deadline = last_pin_ns_ + kPinReturnNs;
   for (;;) {
-    auto region = Region::Map(options);
-    if (region.ok() || MonotonicNs() >= deadline ||
-        std::strncmp(region.status.code(), "ERR_POOL", 8) != 0) {
-      return region;
+    const int64_t start = MonotonicRawNs();
+    auto mapped = Region::Map(options);
+    const int64_t end = MonotonicRawNs();
+    if (mapped.ok()) {
+      *region = std::move(mapped.value);
+      *map_ns = std::max<int64_t>(*map_ns, 0) + end - start;
+      return Status::Ok();
+    }
+    if (MonotonicNs() >= deadline || std::strcmp(mapped.status.code(), "ERR_POOL_SHORT") != 0) {
+      return mapped.status;
     }
     usleep(2000);
   }
@@ -134,28 +153,34 @@ Result<Region> SampleRunner::MapPatiently(const SampleSpec& spec, PageKind kind)
 
 // Allocate, touch and free the same kind and size: in a virtual machine the first touch of memory
 // that the hypervisor took back costs up to 20 times the fault it is meant to measure. It also
-// proves, without any danger of SIGBUS, that the pages can be had at all.
-Status SampleRunner::Condition(const SampleSpec& spec) const {
-  auto region = MapPatiently(spec, spec.kind);
-  if (!region.ok()) return region.status;
-  return region.value.Populate(1);
+// proves, without any danger of SIGBUS, that the pages can be had at all. Nothing may populate
+// memory between this and the cold touch, or it takes the pages that were just made ready.
+Status SampleRunner::Condition(const SampleSpec& spec, SampleReading* reading) const {
+  if (!spec.cold || !spec.condition) return Status::Ok();
+  const PhaseTimer timer(reading, Phase::kCondition);
+  Region region;
+  int64_t map_ns = 0;
+  if (Status s = MapPatiently(spec, &region, &map_ns); !s.ok()) return s;
+  return region.Populate(1);
 }
 
-// Walks memory larger than the last-level cache, so that the timed region starts with nothing of
-// the user's buffer in it.
-void SampleRunner::Flush(size_t bytes) {
-  if (bytes == 0) return;
+// Walks memory larger than the last-level cache, so that what is timed next starts with nothing of
+// the user's buffer in it. Fails rather than leave the caches as they are: the sample would claim a
+// flush that never was.
+Status SampleRunner::Flush(size_t bytes, SampleReading* reading) {
+  if (bytes == 0) return Status::Ok();
+  const PhaseTimer timer(reading, Phase::kFlush);
   if (flush_memory_.mapped_bytes() < bytes) {
     flush_memory_.Unmap();
     auto region = Region::Map({.bytes = bytes, .kind = PageKind::kThp});
     if (!region.ok()) region = Region::Map({.bytes = bytes, .kind = PageKind::k4K});
-    if (!region.ok() || !region.value.Populate(1).ok()) return;
+    if (!region.ok()) return region.status;
+    if (Status s = region.value.Populate(1); !s.ok()) return s;
     flush_memory_ = std::move(region.value);
-    // Without a write every page would be the zero page, and the walk would evict nothing.
-    std::memset(flush_memory_.data(), 1, bytes);
   }
   const volatile uint8_t* p = flush_memory_.data();
   for (size_t i = 0; i < bytes; i += 64) (void)p[i];
+  return Status::Ok();
 }
 
 Result<SampleReading> SampleRunner::Run(const SampleSpec& spec) {
@@ -269,11 +294,8 @@ Status SampleRunner::ReadyToTime(const SampleSpec& spec, SampleReading* reading)
   reading->has_gpu = backend_->device() != nullptr;
   if (Status s = backend_->Wake(); !s.ok()) return s;
   if (reading->has_gpu) reading->gpu_before = backend_->ReadGpu();
-  if (spec.flush_bytes > 0) {
-    const PhaseTimer timer(reading, Phase::kFlush);
-    Flush(spec.flush_bytes);
-    backend_->RewarmStaging(spec.bytes);
-  }
+  if (Status s = Flush(spec.flush_bytes, reading); !s.ok()) return s;
+  if (spec.flush_bytes > 0) backend_->RewarmStaging(spec.bytes);
   return Status::Ok();
 }
 
@@ -289,18 +311,10 @@ Status SampleRunner::RunCopy(const SampleSpec& spec, SampleReading* reading) {
     if (Status s = backend_->CheckRegister(spec.bytes); !s.ok()) return s;
   }
   if (Status s = backend_->Reserve(spec.bytes, false); !s.ok()) return s;
-  if (spec.cold && spec.condition) {
-    const PhaseTimer timer(reading, Phase::kCondition);
-    if (Status s = Condition(spec); !s.ok()) return s;
-  }
+  if (Status s = Condition(spec, reading); !s.ok()) return s;
 
   Region region;
-  {
-    const PhaseTimer timer(reading, Phase::kMap);
-    auto mapped = MapPatiently(spec, spec.kind);
-    if (!mapped.ok()) return mapped.status;
-    region = std::move(mapped.value);
-  }
+  if (Status s = MapPatiently(spec, &region, &PhaseOf(reading, Phase::kMap)); !s.ok()) return s;
   if (!spec.cold) {
     if (Status s = Prepare(spec, &region, to_device ? &pattern : &fill, reading); !s.ok()) return s;
   }
@@ -311,11 +325,11 @@ Status SampleRunner::RunCopy(const SampleSpec& spec, SampleReading* reading) {
   if (to_device && copies && reading->page_before.bytes_zero > 0) {
     return ZeroPages(reading->page_before);
   }
-  if (Status s = CheckProof(reading->page_before, spec.kind, region.mapped_bytes(), spec.cold);
-      !s.ok()) {
-    return s;
+  if (Status s = CheckBefore(reading->page_before, spec.kind, region, spec.cold); !s.ok()) return s;
+  // Registration is timed too, and conditioning has left the pages it will zero in the caches.
+  if (registers) {
+    if (Status s = Flush(spec.flush_bytes, reading); !s.ok()) return s;
   }
-  if (registers && !copies) Flush(spec.flush_bytes);
 
   Registrations registrations(backend_.get());  // after `region`: released before it is unmapped
   if (registers) {

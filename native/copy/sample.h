@@ -100,9 +100,9 @@ class SampleRunner {
   struct Counters;
   void ReadBefore(Counters* counters);
   void ReadAfter(const Counters& before, SampleReading* reading);
-  [[nodiscard]] Result<Region> MapPatiently(const SampleSpec& spec, PageKind kind) const;
-  [[nodiscard]] Status Condition(const SampleSpec& spec) const;
-  void Flush(size_t bytes);
+  Status MapPatiently(const SampleSpec& spec, Region* region, int64_t* map_ns) const;
+  Status Condition(const SampleSpec& spec, SampleReading* reading) const;
+  Status Flush(size_t bytes, SampleReading* reading);
   Status RunCopy(const SampleSpec& spec, SampleReading* reading);
   Status RunDriverCopy(const SampleSpec& spec, SampleReading* reading);
   Status CopyOnce(const SampleSpec& spec,
@@ -130,7 +130,9 @@ class SampleRunner {
   const char* faults_scope_ = nullptr;
   std::string faults_why_, dtlb_why_;
   Region flush_memory_;
-  int64_t last_pin_ns_ = INT64_MIN / 2;  // when a sample last pinned: hugetlb pages come back late
+  // When a sample last pinned; hugetlb pages come back late. At first the time of construction, for
+  // what a copying child before this one may have held when it died.
+  int64_t last_pin_ns_;
 };
 
 }  // namespace warpgauge

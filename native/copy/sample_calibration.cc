@@ -12,25 +12,16 @@ Status SampleRunner::RunCalibration(const SampleSpec& spec, SampleReading* readi
   const bool pins = spec.op == SampleOp::kPin;
   if (pins) {
     if (Status s = backend_->CheckRegister(spec.bytes); !s.ok()) return s;
-  } else if (spec.condition) {
-    const PhaseTimer timer(reading, Phase::kCondition);
-    if (Status s = Condition(spec); !s.ok()) return s;
+  } else if (Status s = Condition(spec, reading); !s.ok()) {
+    return s;
   }
   Region region;
-  {
-    const PhaseTimer timer(reading, Phase::kMap);
-    auto mapped = MapPatiently(spec, spec.kind);
-    if (!mapped.ok()) return mapped.status;
-    region = std::move(mapped.value);
-  }
+  if (Status s = MapPatiently(spec, &region, &PhaseOf(reading, Phase::kMap)); !s.ok()) return s;
   if (pins) {
     const Pattern pattern(spec.pattern_seed);
     if (Status s = Prepare(spec, &region, &pattern, reading); !s.ok()) return s;
   }
-  if (spec.flush_bytes > 0) {
-    const PhaseTimer timer(reading, Phase::kFlush);
-    Flush(spec.flush_bytes);
-  }
+  if (Status s = Flush(spec.flush_bytes, reading); !s.ok()) return s;
 
   Registrations registrations(backend_.get());
   Counters before;

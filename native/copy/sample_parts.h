@@ -51,12 +51,25 @@ inline Status ZeroPages(const PageProof& proof) {
       .WithFix("write the buffer before copying from it (never switch the fill off)");
 }
 
+// Before the timed region a warm buffer is there as a whole and on pages of its kind, a cold one
+// not at all.
+inline Status CheckBefore(const PageProof& proof, PageKind kind, const Region& region, bool cold) {
+  if (!cold) return CheckProof(proof, kind, region.mapped_bytes(), false);
+  if (proof.bytes_absent == region.mapped_bytes()) return Status::Ok();
+  return Status("ERR_PAGES_NOT_GRANTED",
+                std::to_string(region.mapped_bytes() - proof.bytes_absent) +
+                    " bytes of a cold buffer are there before its first touch: something populates "
+                    "every new mapping of this process")
+      .WithFix("run without mlockall(MCL_FUTURE) in the process or its preloaded libraries");
+}
+
 // Readings around one timed region.
 struct SampleRunner::Counters {
   rusage thread{}, process{};
   VmCounters vm;
   int64_t steal_ns = -1;
   uint64_t faults = 0, dtlb = 0;
+  uint64_t dtlb_idle_ns = 0;  // how long the counter was enabled without counting
   bool has_faults = false, has_dtlb = false;
 };
 

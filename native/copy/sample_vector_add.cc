@@ -22,20 +22,17 @@ Status SampleRunner::RunVectorAdd(const SampleSpec& spec, SampleReading* reading
   const size_t count = spec.bytes / sizeof(double);
   const bool registers = spec.pin == PinMode::kRegister;
   if (Status s = backend_->Reserve(spec.bytes, true); !s.ok()) return s;
-  if (spec.cold && spec.condition) {
-    const PhaseTimer timer(reading, Phase::kCondition);
-    if (Status s = Condition(spec); !s.ok()) return s;
-  }
-  std::array<Region, 3> vectors;
-  for (Region& vector : vectors) {
-    const PhaseTimer timer(reading, Phase::kMap);
-    auto mapped = MapPatiently(spec, spec.kind);
-    if (!mapped.ok()) return mapped.status;
-    vector = std::move(mapped.value);
-  }
   const Pattern fill(spec.pattern_seed ^ kFillSalt);
+  std::array<Region, 3> vectors;
   for (size_t i = 0; i < vectors.size(); i++) {
     const bool source = i < 2;
+    // After A and B are there: what conditioning makes ready is for C.
+    if (!source) {
+      if (Status s = Condition(spec, reading); !s.ok()) return s;
+    }
+    if (Status s = MapPatiently(spec, &vectors[i], &PhaseOf(reading, Phase::kMap)); !s.ok()) {
+      return s;
+    }
     if (!source && spec.cold) continue;
     if (Status s = Prepare(spec, &vectors[i], &fill, reading); !s.ok()) return s;
   }
@@ -55,9 +52,7 @@ Status SampleRunner::RunVectorAdd(const SampleSpec& spec, SampleReading* reading
     const auto proof = vectors[i].Prove();
     if (!proof.ok()) return proof.status;
     if (source && proof.value.bytes_zero > 0) return ZeroPages(proof.value);
-    if (Status s =
-            CheckProof(proof.value, spec.kind, vectors[i].mapped_bytes(), !source && spec.cold);
-        !s.ok()) {
+    if (Status s = CheckBefore(proof.value, spec.kind, vectors[i], !source && spec.cold); !s.ok()) {
       return s;
     }
     reading->page_before = proof.value;  // of C in the end
@@ -66,6 +61,7 @@ Status SampleRunner::RunVectorAdd(const SampleSpec& spec, SampleReading* reading
 
   Registrations registrations(backend_.get());
   if (registers) {
+    if (Status s = Flush(spec.flush_bytes, reading); !s.ok()) return s;
     for (Region& vector : vectors) {
       if (Status s =
               registrations.Add(vector.data(), spec.bytes, &PhaseOf(reading, Phase::kRegister));

@@ -84,7 +84,9 @@ std::vector<std::string> FoldersUpward(const std::string& root,
   std::vector<std::string> folders;
   while (group.size() > 1) {
     folders.push_back(top + group);
-    group.erase(group.rfind('/'));
+    const size_t slash = group.rfind('/');
+    if (slash == std::string::npos) break;
+    group.erase(slash);
   }
   folders.push_back(top);
   return folders;

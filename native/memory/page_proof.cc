@@ -12,24 +12,10 @@
 
 #include "memory/kernel_files.h"
 #include "memory/smaps.h"
+#include "os/kernel_abi.h"
 
 namespace warpgauge {
 namespace {
-
-// PAGEMAP_SCAN (Linux 6.7), declared here because distributions' headers lack it for years.
-struct PageRange {
-  uint64_t start, end, categories;
-};
-struct PagemapScan {
-  uint64_t size, flags, start, end, walk_end, ranges, range_count, max_pages;
-  uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-static_assert(sizeof(PageRange) == 24 && sizeof(PagemapScan) == 96,
-              "struct pm_scan_arg of the kernel");
-constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScan);  // NOLINT(google-runtime-int)
-constexpr uint64_t kPresent = 8;
-constexpr uint64_t kZeroPage = 32;
-constexpr uint64_t kHuge = 64;
 
 struct Mapped {
   std::vector<PageRange> huge;  // not the huge zero page
@@ -50,8 +36,8 @@ bool ScanPagemap(uint64_t start, uint64_t end, Mapped* mapped) {
     scan.end = end;
     scan.ranges = reinterpret_cast<uint64_t>(ranges.data());
     scan.range_count = ranges.size();
-    scan.category_mask = kPresent;
-    scan.return_mask = kPresent | kZeroPage | kHuge;
+    scan.category_mask = kPageIsPresent;
+    scan.return_mask = kPageIsPresent | kPageIsZero | kPageIsHuge;
     const int found = ioctl(fd, kPagemapScan, &scan);
     if (found < 0 && errno == EINTR) continue;
     if (found < 0) {
@@ -61,8 +47,8 @@ bool ScanPagemap(uint64_t start, uint64_t end, Mapped* mapped) {
     for (int i = 0; i < found; ++i) {
       const PageRange& range = ranges[static_cast<size_t>(i)];
       const uint64_t size = range.end - range.start;
-      const bool zero = (range.categories & kZeroPage) != 0;
-      if ((range.categories & kHuge) == 0) {
+      const bool zero = (range.categories & kPageIsZero) != 0;
+      if ((range.categories & kPageIsHuge) == 0) {
         mapped->small += size;
         if (zero) mapped->zero_small += size;
       } else if (zero) {

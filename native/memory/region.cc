@@ -20,13 +20,11 @@
 
 #include "memory/failure.h"
 #include "memory/hugetlb_cgroup.h"
+#include "os/kernel_abi.h"
 
 namespace warpgauge {
 namespace {
 
-// Constants of newer kernels than the headers of older distributions.
-constexpr int kMadvPopulateWrite = 23;  // Linux 5.14
-constexpr int kMadvCollapse = 25;       // Linux 6.1
 constexpr int kHugeShift = 26;  // MAP_HUGE_SHIFT, MFD_HUGE_SHIFT: log2 of the size stands above
 constexpr int kMpolBind = 2;
 
@@ -317,12 +315,15 @@ Status Region::Populate(unsigned threads, uint64_t* faults) {
     if (slice.has_thread) pthread_join(slice.thread, nullptr);
     total += slice.faults;
   }
-  if (faults != nullptr) *faults = static_cast<uint64_t>(total);
+  const int64_t before = ThreadMinorFaults();
   for (const Slice& slice : slices) {
     if (slice.error == 0) continue;
     Status status = ExplainPopulate(slice.start, slice.bytes, slice.error);
     if (!status.ok()) return status;
   }
+  // What only a second attempt faulted in counts as well: fewer faults than pages would look like
+  // larger pages than asked for.
+  if (faults != nullptr) *faults = static_cast<uint64_t>(total + ThreadMinorFaults() - before);
   return IsTransparent(options_.kind) && options_.shared ? CollapseShared() : Status::Ok();
 }
 

@@ -11,43 +11,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "os/kernel_abi.h"
+
 namespace warpgauge {
 namespace {
-
-// Declared here because the headers of Debian 12 (Linux 6.1) do not have them.
-constexpr int64_t kSysIoUringSetup = 425;
-constexpr int kMadvPopulateWrite = 23;
-
-// struct io_uring_params: only zeros go in, what comes out is not read.
-struct IoUringParams {
-  uint32_t fields[30];
-};
-static_assert(sizeof(IoUringParams) == 120);
-
-// struct pm_scan_arg of PAGEMAP_SCAN.
-struct PagemapScan {
-  uint64_t size;
-  uint64_t flags;
-  uint64_t start;
-  uint64_t end;
-  uint64_t walk_end;
-  uint64_t vec;
-  uint64_t vec_len;
-  uint64_t max_pages;
-  uint64_t category_inverted;
-  uint64_t category_mask;
-  uint64_t category_anyof_mask;
-  uint64_t return_mask;
-};
-static_assert(sizeof(PagemapScan) == 96);
-
-struct PageRegion {
-  uint64_t start;
-  uint64_t end;
-  uint64_t categories;
-};
-
-constexpr uint64_t kPageIsPresent = 8;
 
 // One anonymous page, gone at the end of the probe.
 class Page {
@@ -75,7 +42,7 @@ class Page {
 
 int ProbeIoUring() {
   IoUringParams params{};
-  const int64_t fd = syscall(kSysIoUringSetup, 1, &params);
+  const int64_t fd = syscall(kIoUringSetup, 1, &params);
   if (fd < 0) return errno;
   close(static_cast<int>(fd));
   return 0;
@@ -87,21 +54,21 @@ int ProbePagemapScan() {
   *static_cast<volatile char*>(page.address()) = 1;
   const int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return errno;
-  PageRegion region{};
+  PageRange range{};
   PagemapScan scan{};
   scan.size = sizeof(scan);
   scan.start = reinterpret_cast<uintptr_t>(page.address());
   scan.end = scan.start + page.bytes();
-  scan.vec = reinterpret_cast<uintptr_t>(&region);
-  scan.vec_len = 1;
+  scan.ranges = reinterpret_cast<uintptr_t>(&range);
+  scan.range_count = 1;
   scan.category_mask = kPageIsPresent;
   scan.return_mask = kPageIsPresent;
-  const int regions = ioctl(fd, _IOWR('f', 16, PagemapScan), &scan);
-  const int error = regions < 0 ? errno : 0;
+  const int found = ioctl(fd, kPagemapScan, &scan);
+  const int error = found < 0 ? errno : 0;
   close(fd);
   if (error != 0) return error;
   // An answer that misses a page we just wrote is no answer.
-  return regions == 1 && region.categories == kPageIsPresent ? 0 : ENODATA;
+  return found == 1 && range.categories == kPageIsPresent ? 0 : ENODATA;
 }
 
 int ProbePopulateWrite() {

@@ -1,7 +1,9 @@
 // The host proxy and the sample runner: what is verified, what is refused, what the counters see.
 #include <doctest/doctest.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
+#include <cerrno>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -10,6 +12,8 @@
 #include "copy/pattern.h"
 #include "copy/sample.h"
 #include "memory/region.h"
+#include "memory_support.h"
+#include "os/kernel_abi.h"
 #include "sanitized.h"
 
 namespace warpgauge {
@@ -93,8 +97,8 @@ TEST_CASE("a source that was never written is refused (zero-page guard)") {
 }
 
 TEST_CASE("pinning a cold buffer faults it in where perf does not see it") {
-  if (!IoUringPin::Check(kBytes).ok()) {
-    MESSAGE("skipped: " << IoUringPin::Check(kBytes).message());
+  if (const Status can = IoUringPin().Check(kBytes); !can.ok()) {
+    MESSAGE("skipped: " << can.message());
     return;
   }
   SampleRunner runner(Host(), -1);
@@ -121,6 +125,56 @@ TEST_CASE("what a page costs is measured on mappings of its own") {
     CHECK(IsFaultCount(touch.value.faults_perf, kPages));
     CHECK(IsFaultCount(populate.value.faults_perf, 0));
   }
+}
+
+TEST_CASE("a flush that cannot be had fails the sample: it is never claimed and left out") {
+  SampleRunner runner(Host(), -1);
+  SampleSpec spec = Spec(SampleOp::kDtoH, true);
+  spec.flush_bytes = 1ULL << 46;  // more than any machine commits
+  CHECK(std::string(runner.Run(spec).status.code()) == "ERR_NO_MEMORY");
+  spec.flush_bytes = 1ULL << 20;
+  const auto reading = runner.Run(spec);
+  REQUIRE_MESSAGE(reading.ok(), reading.status.message());
+  CHECK(reading.value.phases[static_cast<size_t>(Phase::kFlush)] > 0);
+}
+
+TEST_CASE("a buffer that is populated before its first touch is not called cold") {
+  const int outcome = warpgauge_test::RunChild([] {
+    auto backend = HostBackend::Open();
+    if (!backend.ok()) return 1;
+    SampleRunner runner(std::move(backend.value), -1);
+    if (mlockall(MCL_FUTURE) != 0) return 77;
+    const auto reading = runner.Run(Spec(SampleOp::kDtoH, true));
+    return std::string(reading.status.code()) == "ERR_PAGES_NOT_GRANTED" ? 0 : 2;
+  });
+  if (outcome == 77) {
+    MESSAGE("skipped: this process may not lock memory");
+  } else {
+    CHECK(outcome == 0);
+  }
+}
+
+TEST_CASE("a ring that the kernel refuses is an error with the knob, before anything is pinned") {
+  CHECK(warpgauge_test::RunChild([] {
+          // As kernel.io_uring_disabled or a container's filter does. Argument 0: one entry.
+          if (!warpgauge_test::RefuseCall(kIoUringSetup, 0, 1, EPERM)) return 1;
+          const Status status = IoUringPin().Check(kBytes);
+          if (std::string(status.code()) != "ERR_IO_URING") return 2;
+          return status.number() == EPERM ? 0 : 3;
+        }) == 0);
+}
+
+TEST_CASE("an HtoD copy that moved nothing is seen in what it left, not only by the replay") {
+  auto backend = Host();
+  auto region = Region::Map({.bytes = 3 * kStagingBytes});
+  REQUIRE(region.ok());
+  const Pattern pattern(5);
+  pattern.Fill(region.value.data(), 3 * kStagingBytes);
+  REQUIRE(backend->PoisonDevice(3 * kStagingBytes).ok());
+  // No copy: host and replay are both right.
+  const auto bad = backend->VerifyHtoD(region.value.data(), 3 * kStagingBytes, pattern);
+  REQUIRE(bad.ok());
+  CHECK(bad.value >= 0);
 }
 
 TEST_CASE("the injected delay is inside the timed region") {
@@ -152,7 +206,7 @@ TEST_CASE("registration beyond RLIMIT_MEMLOCK is refused before it faults anythi
   // limit.
   const rlimit small{1 << 20, old.rlim_max};
   REQUIRE(setrlimit(RLIMIT_MEMLOCK, &small) == 0);
-  const Status status = IoUringPin::Check(kBytes);
+  const Status status = IoUringPin().Check(kBytes);
   setrlimit(RLIMIT_MEMLOCK, &old);
   if (!status.ok() && std::string(status.code()) == "ERR_MEMLOCK") {
     CHECK(status.fix().find("ulimit -l") != std::string::npos);
