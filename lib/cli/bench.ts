@@ -6,10 +6,12 @@ import type { MemcpyOptions } from '../measure/memcpy/options.ts';
 import type { MemcpyPlan } from '../measure/memcpy/plan.ts';
 import type { MemcpyDocument, PreflightLine } from '../measure/memcpy/types.ts';
 import { formatBytes, formatDuration, parseBytes, parseDurationNs } from '../units.ts';
-import { wantsColour } from '../view/colour.ts';
+import { numberOf } from '../view/numbers.ts';
 import { type PlanView, renderPlan } from '../view/plan.ts';
 import { createProgress } from '../view/progress.ts';
-import { type RenderOptions, renderMemcpy } from '../view/terminal.ts';
+import { renderMemcpy } from '../view/terminal.ts';
+import { catchInterrupt } from './interrupt.ts';
+import { renderOptions } from './output.ts';
 
 interface BenchFlags {
   readonly backend?: string;
@@ -38,7 +40,7 @@ const words = (text: string): string[] => text.split(',').map((word) => word.tri
 function integer(name: string): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (text.trim() === '' || !Number.isInteger(value)) {
+    if (!/^[+-]?\d+$/.test(text.trim())) {
       throw invalidArgument(`--${name}`, 'an integer', text);
     }
     return value;
@@ -141,10 +143,6 @@ function optionsOf(flags: BenchFlags): MemcpyOptions {
   return options as MemcpyOptions;
 }
 
-function renderOptions(stream: NodeJS.WriteStream): RenderOptions {
-  return { colour: wantsColour(stream), width: stream.columns ?? 100 };
-}
-
 function say(text: string): void {
   process.stderr.write(text.endsWith('\n') ? text : `${text}\n`);
 }
@@ -159,21 +157,14 @@ async function benchMemcpy(flags: BenchFlags): Promise<number> {
     });
   }
 
-  const abort = new AbortController();
-  const interrupt = (): void => {
-    if (abort.signal.aborted) return;
-    say('\nstopping: what was measured is kept');
-    abort.abort();
-  };
-  process.on('SIGINT', interrupt);
-  process.on('SIGTERM', interrupt);
+  const interrupt = catchInterrupt(() => say('\nstopping: what was measured is kept'));
   const progress = createProgress({ stream: process.stderr, quiet: flags.quiet ?? false });
   let result: MemcpyDocument;
   try {
     result = await runMemcpy(
       {
         ...optionsOf(flags),
-        signal: abort.signal,
+        signal: interrupt.signal,
         onProgress: (state) =>
           progress.update({
             block: state.block,
@@ -185,7 +176,7 @@ async function benchMemcpy(flags: BenchFlags): Promise<number> {
       },
       ({ plan, preflight }) => {
         // What changes on the machine is said first, whatever is quiet.
-        for (const line of reserveLines(plan)) say(line);
+        if (flags.reserve) say(reserveLine(plan));
         if (flags.quiet) return;
         say(planLine(plan));
         say(preflightLine(preflight));
@@ -193,8 +184,7 @@ async function benchMemcpy(flags: BenchFlags): Promise<number> {
     );
   } finally {
     progress.close();
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
+    interrupt.close();
   }
   if (flags.out !== undefined && output !== null) {
     const { samplesIpc } = await import('../measure/memcpy/samples-table.ts');
@@ -204,9 +194,7 @@ async function benchMemcpy(flags: BenchFlags): Promise<number> {
     say(`written to ${flags.out}: result.json, samples.arrows, plots and report.html`);
   }
   process.stdout.write(
-    flags.json
-      ? `${JSON.stringify(result)}\n`
-      : renderMemcpy(result, renderOptions(process.stdout)),
+    flags.json ? `${JSON.stringify(result)}\n` : renderMemcpy(result, renderOptions()),
   );
   return exitCode(result);
 }
@@ -216,7 +204,7 @@ async function dryRun(flags: BenchFlags): Promise<number> {
   process.stdout.write(
     flags.json
       ? `${JSON.stringify({ schema: 'warpgauge/memcpy-plan/1', ...plan })}\n`
-      : renderPlan(planView(plan), renderOptions(process.stdout)),
+      : renderPlan(planView(plan), renderOptions()),
   );
   return 0;
 }
@@ -240,15 +228,16 @@ function planView(plan: MemcpyPlan): PlanView {
   };
 }
 
-/** What `--reserve` will do, in one line; nothing where no pool has to grow. */
-function reserveLines(plan: MemcpyPlan): string[] {
+/** What `--reserve` means for this run, in one line that also holds where the right to do it is missing. */
+function reserveLine(plan: MemcpyPlan): string {
   const parts = plan.pools
     .filter((pool) => pool.action === 'reserve')
-    .map((pool) => `${pool.pages - pool.available} pages of ${formatBytes(pool.page_bytes)}`);
-  if (parts.length === 0) return [];
-  return [
-    `--reserve: adding ${parts.join(' and ')} to the hugetlb pools; exactly these are given back at the end, on Ctrl-C, and after a kill by "warpgauge pages recover"`,
-  ];
+    .map(
+      (pool) =>
+        `${numberOf(pool.pages - pool.available, 'page')} of ${formatBytes(pool.page_bytes)}`,
+    );
+  if (parts.length === 0) return '--reserve: no hugetlb pool has to grow for this run';
+  return `--reserve: the hugetlb pools lack ${parts.join(' and ')}; exactly what is added is given back at the end, on Ctrl-C, and after a kill by "warpgauge pages recover"`;
 }
 
 /** Standard output shows each with its effect and fix; here they are named before a minute is spent. */
@@ -264,7 +253,7 @@ function planLine(plan: MemcpyPlan): string {
   const where = plan.proxy ? 'host proxy, no GPU takes part' : 'CUDA device';
   const limit =
     plan.budget_ns === null
-      ? `exactly ${plan.blocks_min} blocks`
+      ? `exactly ${numberOf(plan.blocks_min, 'block')}`
       : `at least ${plan.blocks_min} blocks, then until the intervals are narrow or ${formatDuration(plan.budget_ns)} are over`;
-  return `plan: ${runnable} cells and ${plan.calibrations.length} calibrations (${where}), CPU ${plan.cpu}, ${limit}; about ${formatDuration(plan.estimate_block_ns)} a block, ${formatDuration(plan.estimate_total_ns)} in all`;
+  return `plan: ${numberOf(runnable, 'cell')} and ${numberOf(plan.calibrations.length, 'calibration')} (${where}), CPU ${plan.cpu}, ${limit}; about ${formatDuration(plan.estimate_block_ns)} a block, ${formatDuration(plan.estimate_total_ns)} in all`;
 }

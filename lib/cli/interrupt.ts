@@ -8,9 +8,13 @@ export interface Interrupt {
  * From now on a signal no longer ends the process: the caller undoes what it did and then ends. A second
  * Ctrl-C changes nothing, because giving pages back is short and must not be cut.
  */
-export function catchInterrupt(): Interrupt {
+export function catchInterrupt(onFirst: () => void = () => {}): Interrupt {
   const abort = new AbortController();
-  const onSignal = (name: NodeJS.Signals): void => abort.abort(name);
+  const onSignal = (name: NodeJS.Signals): void => {
+    if (abort.signal.aborted) return;
+    onFirst();
+    abort.abort(name);
+  };
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const name of names) process.on(name, onSignal);
   return {

@@ -91,13 +91,14 @@ function exitCodeOf(error: unknown): number {
 }
 
 async function main(): Promise<void> {
-  // A reader that went away (`| head`) is no failure of ours; the command still runs to its end, because it
-  // may have pages to give back.
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
-    });
-  }
+  // Whatever happens to the streams, the command runs to its end, because it may have pages to give back. A reader
+  // that went away (`| head`, a closed terminal) is no failure of ours; a full disk is.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE' || error.code === 'EIO') return;
+    complain(`cannot write to standard output: ${error.message}`);
+    process.exitCode = FAILED;
+  });
+  process.stderr.on('error', () => {});
   const args = process.argv.slice(2);
   try {
     const program = await build(args);

@@ -14,7 +14,7 @@ import type {
 } from '../measure/memcpy/types.ts';
 import { PAGE_BYTES } from '../measure/memcpy/types.ts';
 import { formatBytes, KiB } from '../units.ts';
-import { interval, median, percent, ratio } from './numbers.ts';
+import { interval, median, numberOf, percent, ratio } from './numbers.ts';
 
 /** Page kinds in the order of every table and legend. */
 export const KIND_ORDER: readonly CellKind[] = ['4k', '4k-split', 'thp', '2m', '1g', 'driver'];
@@ -334,8 +334,8 @@ export function runFacts(document: MemcpyDocument): string[] {
   facts.push(
     `started ${document.started}, ${(document.duration_ns / 1e9).toFixed(1)} s`,
     `seed ${document.seed}`,
-    `${design.blocks} blocks (stopped by ${design.stopped_by})`,
-    design.runs === 1 ? '1 run' : `${design.runs} runs`,
+    `${numberOf(design.blocks, 'block')} (stopped by ${design.stopped_by})`,
+    numberOf(design.runs, 'run'),
     `cache ${design.cache}`,
   );
   if (document.cpu !== null) facts.push(`CPU ${document.cpu}`);

@@ -43,3 +43,8 @@ export function median(values: readonly number[]): number | null {
   if (high === undefined) return null;
   return sorted.length % 2 === 1 || low === undefined ? high : (low + high) / 2;
 }
+
+/** `1 block`, `2 blocks`. */
+export function numberOf(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? '' : 's'}`;
+}

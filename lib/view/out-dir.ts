@@ -1,6 +1,6 @@
 import { mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { WarpgaugeError } from '../errors.ts';
+import { invalidArgument, WarpgaugeError } from '../errors.ts';
 import type { MemcpyDocument } from '../measure/memcpy/types.ts';
 import { renderHtml } from './html.ts';
 import { memcpyPlots } from './plots/memcpy.ts';
@@ -34,6 +34,15 @@ function outputError(path: string, cause: unknown, addition = ''): WarpgaugeErro
     source: path,
     cause,
   });
+}
+
+/** A working folder that was removed has no name any more. */
+function absolute(dir: string): string {
+  try {
+    return resolve(dir);
+  } catch (cause) {
+    throw outputError(dir, cause);
+  }
 }
 
 const isMissing = (cause: unknown): boolean => (cause as NodeJS.ErrnoException).code === 'ENOENT';
@@ -90,7 +99,8 @@ async function makeEmpty(dir: string): Promise<string[]> {
  * @throws WarpgaugeError `ERR_OUTPUT` when the folder is not empty, not a folder or not writable.
  */
 export async function checkOutDir(dir: string): Promise<void> {
-  const folder = resolve(dir);
+  if (dir === '') throw invalidArgument('--out', 'a folder', dir);
+  const folder = absolute(dir);
   const probe = join(folder, `.warpgauge-${process.pid}.probe`);
   let made: string[] = [];
   try {
@@ -136,7 +146,7 @@ export async function writeOutput(
   document: MemcpyDocument,
   samples: SamplesWriter,
 ): Promise<string[]> {
-  const folder = resolve(dir);
+  const folder = absolute(dir);
   const plots = join(folder, 'plots');
   const written: string[] = [];
   const write = async (

@@ -27,7 +27,16 @@ import {
   verdictFamily,
   whyNoStats,
 } from './memcpy-rows.ts';
-import { ABSENT, count, interval, percent, ratio, ratioNumber, significant } from './numbers.ts';
+import {
+  ABSENT,
+  count,
+  interval,
+  numberOf,
+  percent,
+  ratio,
+  ratioNumber,
+  significant,
+} from './numbers.ts';
 import { type Column, formatTable, printable, type Row, type TableCell, wrap } from './table.ts';
 
 export interface RenderOptions {
@@ -289,7 +298,7 @@ function renderTitle(document: MemcpyDocument, options: RenderOptions): string {
     const returned = pool.returned === null ? 'not returned yet' : `${pool.returned} returned`;
     const node = pool.node === null ? '' : ` on node ${pool.node}`;
     output.push(
-      `  reserved ${pool.pages} ${pool.pages === 1 ? 'page' : 'pages'} of ${formatBytes(pool.page_bytes)}${node}, ${returned}`,
+      `  reserved ${numberOf(pool.pages, 'page')} of ${formatBytes(pool.page_bytes)}${node}, ${returned}`,
     );
   }
   return output.join('\n');

@@ -27,11 +27,14 @@ test('a bad argument gets one line with what was expected and given, and exit co
     [['--sizes', 'large'], /a size such as 64KiB or 1GiB for --sizes but received "large"/],
     [['--blocks', '-1'], /number of blocks from 1/],
     [['--blocks', 'many'], /an integer for --blocks but received "many"/],
-    [['--blocks', '10', '--budget', '5s'], /no budget/],
+    [['--blocks', '10', '--budget', '5s'], /one of the two for blocks and budget/],
     [['--budget', '5x'], /a duration such as .* for --budget but received "5x"/],
     [['--states', 'lukewarm'], /one of cold, warm/],
     [['--pins', 'nailed'], /one of none, register, hostalloc/],
     [['--directions', 'DtoD'], /one of HtoD, DtoH, vectorAdd/],
+    [['--blocks', '1e1'], /an integer for --blocks/],
+    [['--cpu', '1023'], /a processor this process may use \(.*\) for cpu but received 1023/],
+    [['--out', ''], /a folder for --out/],
     [['--backend', 'opencl'], /'--backend <name>' argument 'opencl' is invalid/],
     [['--out', folder], /empty or absent folder for --out/],
     [['--out', '/proc/warpgauge'], /Cannot write \/proc\/warpgauge/],
@@ -45,6 +48,37 @@ test('a bad argument gets one line with what was expected and given, and exit co
     assert.match(run.stderr, message, args.join(' '));
     assert.equal(run.stderr.trim().split('\n').length, 1, run.stderr);
   }
+});
+
+test('output that cannot be written is one line and exit code 1; a reader that leaves is neither', () => {
+  const quick =
+    '--backend host --pages 4k --sizes 64KiB --states warm --directions DtoH --blocks 1';
+  const run = (redirect: string) =>
+    spawnSync(
+      'sh',
+      ['-c', `"$0" "$@" ${redirect}`, process.execPath, CLI, 'bench', 'memcpy'].concat(
+        quick.split(' '),
+        '--json',
+        '--quiet',
+      ),
+      { encoding: 'utf8' },
+    );
+  const full = run('>/dev/full');
+  assert.equal(full.status, 1, full.stderr);
+  assert.match(full.stderr, /^warpgauge: cannot write to standard output: .*\n$/);
+  const left = run('| true');
+  assert.equal(left.stderr, '');
+});
+
+test('a working folder that is gone is no crash', () => {
+  const gone = mkdtempSync(join(tmpdir(), 'warpgauge-gone-'));
+  const run = spawnSync(
+    'sh',
+    ['-c', 'rmdir "$2"; exec "$0" "$1" bench memcpy --out here', process.execPath, CLI, gone],
+    { encoding: 'utf8', cwd: gone },
+  );
+  assert.equal(run.status, 2, run.stderr);
+  assert.match(run.stderr, /^warpgauge: Cannot write here: .*\n$/);
 });
 
 test('--dry-run prints plan, cells, memory and estimate, and measures nothing', () => {

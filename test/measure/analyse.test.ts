@@ -179,7 +179,7 @@ describe('analyse', () => {
   it('warns of short runs, invalid samples and bimodal cells, and answers with nothing', () => {
     const short = analyse({ ...hostGrid(5), resamples: 500 });
     assert.ok(short.comparisons.every((line) => line.verdict === 'none'));
-    assert.match(short.warnings[0] ?? '', /5 blocks: ratios and no verdicts/);
+    assert.match(short.warnings[0] ?? '', /5 blocks were finished: ratios, but no verdicts/);
     assert.match(answerOf(short.answers, 'DtoH').text, /no gain is proven/);
     const spoiled = input.cells.map((c, i) =>
       i > 0

@@ -152,11 +152,20 @@ test('a device that is lost in the middle ends with what was measured and the re
 });
 
 test('a device that is dead from the start fails the run', () => {
-  const { status, document } = bench('error.cuStreamSynchronize = 719@1', ...GRID, '--pins', 'none');
+  const { status, document } = bench(
+    'error.cuStreamSynchronize = 719@1',
+    ...GRID,
+    '--pins',
+    'none',
+  );
   // Opening the backend may already meet it; then there is one line and no document.
   assert.equal(status, 1);
   if (document === null) return;
-  assert.ok(document.cells.some((cell) => cell.status === 'failed' && /LAUNCH_FAILED/.test(cell.reason ?? '')));
+  assert.ok(
+    document.cells.some(
+      (cell) => cell.status === 'failed' && /LAUNCH_FAILED/.test(cell.reason ?? ''),
+    ),
+  );
 });
 
 test('data that is read before the copy has completed is found', () => {

@@ -162,7 +162,7 @@ test('bad options are refused with what was expected', () => {
     [{ sizes: [MiB, MiB] }, /each size once/],
     [{ blocks: -1 }, /number of blocks/],
     [{ blocks: 1.5 }, /number of blocks/],
-    [{ blocks: 10, budgetMs: 1000 }, /no budget/],
+    [{ blocks: 10, budgetMs: 1000 }, /one of the two/],
     [{ budgetMs: 1 }, /time from 1 s/],
     [{ runs: 0 }, /number of runs/],
     [{ seed: -1 }, /integer/],

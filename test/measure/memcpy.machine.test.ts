@@ -348,6 +348,30 @@ test('an interrupted run keeps what it has and says so', async () => {
   assert.ok(samples.length >= 18 && samples.length < 25, String(samples.length));
 });
 
+test('a run that is interrupted before its first sample leaves no child behind', async () => {
+  const children = (): string =>
+    readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim();
+  const before = children();
+  const result = await runMemcpy({ ...small, blocks: 1, signal: AbortSignal.abort() });
+  assert.equal(exitCode(result), 130);
+  assert.equal(children(), before);
+});
+
+test('a closed terminal gives reserved pages back', asRoot, async () => {
+  const before = pool();
+  // More than the pool has free, so that it has to grow.
+  const size = `${2 * ((before[1] ?? 0) + 8)}MiB`;
+  const options = `--backend host --sizes ${size} --pages 2m --pins none --budget 60s --reserve`;
+  const run = spawn(process.execPath, [CLI, 'bench', 'memcpy', ...options.split(' ')], {
+    stdio: ['ignore', 'ignore', 'ignore'],
+  });
+  const ended = new Promise((resolve) => run.once('exit', resolve));
+  while (pool()[0] === before[0] && run.exitCode === null) await sleep(20);
+  run.kill('SIGHUP');
+  assert.equal(await ended, 130);
+  assert.deepEqual(pool(), before);
+});
+
 test('runs are fresh processes with blocks of their own', async () => {
   const result = await runMemcpy({ ...small, runs: 2, runIntervalMs: 10, blocks: 2 });
   const cell = find(result, `dtoh/none/cold/4k/${bytes}`);

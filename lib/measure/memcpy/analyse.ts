@@ -149,10 +149,10 @@ function warningsOf(
   { runs, blocks }: AnalyseInput,
 ): string[] {
   const warnings: string[] = [];
-  if (blocks * runs < MIN_PAIRS_FOR_VERDICT) {
-    warnings.push(
-      `${blocks * runs} blocks: ratios and no verdicts; --blocks ${MIN_PAIRS_FOR_VERDICT} or more gives verdicts`,
-    );
+  const finished = Math.round(blocks * runs);
+  if (finished < MIN_PAIRS_FOR_VERDICT && cells.some(({ samples }) => samples.length > 0)) {
+    const done = `${finished} ${finished === 1 ? 'block was' : 'blocks were'} finished`;
+    warnings.push(`${done}: ratios, but no verdicts, which need ${MIN_PAIRS_FOR_VERDICT}`);
   }
   const all = [...cells, ...calibrations];
   const invalid = all.reduce((sum, { samples }) => sum + samples.filter((s) => !s.valid).length, 0);

@@ -11,7 +11,7 @@ import type { PlannedCalibration, PlannedCell } from './design.ts';
 import { diagnosePinned, linkCeilingGbps } from './link.ts';
 import { type MemcpyOptions, type ResolvedOptions, resolveOptions } from './options.ts';
 import { flushBytes, type MemcpyPlan, type OpenPlan, openChild, openPlan } from './plan.ts';
-import { reservePools } from './reserve.ts';
+import { type RunReservation, reservePools } from './reserve.ts';
 import { type Measured, type RunOutput, runBlocks } from './runner.ts';
 import {
   type Calibration,
@@ -51,20 +51,19 @@ export async function runMemcpy(
   const startedAt = performance.now();
   const env = await environment();
   const opened = await openPlan(resolved);
-  const lines = await preflight();
-  onStart({ plan: opened.plan, preflight: lines });
-
-  const reservation = resolved.reserve
-    ? await reservePools(opened.plan, resolved.signal).catch(async (error: unknown) => {
-        await opened.child.close();
-        throw error;
-      })
-    : null;
+  let lines: readonly PreflightLine[];
+  let reservation: RunReservation | null = null;
   let output: RunOutput;
   let reserved: readonly ReservedPool[] = [];
   try {
+    lines = await preflight();
+    onStart({ plan: opened.plan, preflight: lines });
+    if (resolved.reserve) reservation = await reservePools(opened.plan, resolved.signal);
     output = await run(resolved, opened);
   } finally {
+    // A run that is interrupted before its first sample never takes the child over. Pages can only go back
+    // once no child maps them.
+    await opened.child.close();
     reserved = (await reservation?.release()) ?? [];
   }
   return document({
@@ -287,7 +286,7 @@ function sizeWord(bytes: number): string {
   return bytes % 1024 === 0 ? `${bytes / 1024}KiB` : `${bytes}B`;
 }
 
-/** 1 when data was wrong or nothing could be measured, 130 when interrupted, else 0. */
+/** 130 when interrupted, 1 when data was wrong or a cell that worked could not be finished, else 0. */
 export function exitCode(result: MemcpyDocument): 0 | 1 | 130 {
   if (result.interrupted) return 130;
   if (result.cells.some((cell) => cell.status === 'failed')) return 1;

@@ -165,7 +165,11 @@ function checkSizes(sizes: readonly number[]): readonly number[] {
 /** Checks every option and fills in the defaults. Throws `ERR_INVALID_ARGUMENT`. */
 export function resolveOptions(options: MemcpyOptions): ResolvedOptions {
   if (options.blocks !== undefined && options.budgetMs !== undefined) {
-    throw invalidArgument('blocks', 'no budget beside it', options.blocks);
+    throw invalidArgument(
+      'blocks and budget',
+      'one of the two',
+      `${options.blocks} blocks and ${options.budgetMs} ms`,
+    );
   }
   return {
     backend: oneOf('backend', ['auto', 'cuda', 'host'], options.backend ?? 'auto'),

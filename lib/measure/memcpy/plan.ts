@@ -4,7 +4,7 @@
  * for the estimate. Changes nothing on the machine.
  */
 import type { NativeBackendInfo, NativeSampleSpec } from '../../addon.ts';
-import { WarpgaugeError } from '../../errors.ts';
+import { invalidArgument, WarpgaugeError } from '../../errors.ts';
 import { readCgroupMemory } from '../../host/cgroup.ts';
 import { availablePages, readHugepagePools } from '../../host/hugepages.ts';
 import { readMemory } from '../../host/machine.ts';
@@ -68,11 +68,16 @@ export interface OpenPlan {
   readonly info: NativeBackendInfo;
 }
 
-/** The last processor this process may use: the first ones serve most interrupts. */
-export function defaultCpu(): number {
+/** The processor asked for, else the last one this process may use: the first ones serve most interrupts. */
+function cpuOf(options: ResolvedOptions): number {
   const status = readText('/proc/self/status');
   const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(status ?? '')?.[1] ?? null;
-  return parseList(list).at(-1) ?? -1;
+  const allowed = parseList(list);
+  if (options.cpu === null) return allowed.at(-1) ?? -1;
+  if (list !== null && !allowed.includes(options.cpu)) {
+    throw invalidArgument('cpu', `a processor this process may use (${list})`, options.cpu);
+  }
+  return options.cpu;
 }
 
 /** What can still be allocated: the kernel's estimate, or less where a control group limits this process. */
@@ -87,7 +92,7 @@ export function availableMemoryBytes(): number {
 export async function openChild(
   options: ResolvedOptions,
 ): Promise<{ child: CopyChild; warnings: string[] }> {
-  const cpu = options.cpu ?? defaultCpu();
+  const cpu = cpuOf(options);
   const start = (backend: BackendName): Promise<CopyChild> =>
     CopyChild.start({
       cpu,
@@ -137,7 +142,7 @@ export async function openPlan(options: ResolvedOptions): Promise<OpenPlan> {
       plan: {
         backend: info.backend,
         proxy: info.backend === 'host',
-        cpu: options.cpu ?? defaultCpu(),
+        cpu: cpuOf(options),
         node: nodeOf(options, info),
         cells: design.cells,
         calibrations: design.calibrations,
