@@ -16,8 +16,8 @@ enum floor_pages { FLOOR_4K, FLOOR_2M };
 int floor_map(uint8_t** data, size_t bytes, enum floor_pages pages);
 void floor_unmap(uint8_t* data, size_t bytes);
 
-// MADV_POPULATE_WRITE over equal slices of whole 2 MiB; the calling thread takes the first of them.
-// 0 or an errno.
+// MADV_POPULATE_WRITE over equal slices of whole 2 MiB; the calling thread takes the first
+// of them. 0 or an errno.
 int floor_populate(uint8_t* data, size_t bytes, unsigned threads);
 
 // One byte per `stride` is written by the calling thread: what touching by hand costs.

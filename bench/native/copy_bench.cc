@@ -1,6 +1,6 @@
-// Times the copies of the host backend, as the benchmark reports them, against a loop of memcpy in
-// a C file of its own, in turn, on the same two buffers. One JSON line per pair, read by
-// bench/cases/copy.ts:
+// Times the copies of the host backend, as the benchmark reports them, against a loop of
+// memcpy in a C file of its own, in turn, on the same two buffers. One JSON line per pair,
+// read by bench/cases/copy.ts:
 //   {"direction":"DtoH","round":0,"backend_ns":...,"floor_ns":...}
 #include <sched.h>
 

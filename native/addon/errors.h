@@ -5,12 +5,12 @@
 
 namespace warpgauge {
 
-// JavaScript hands its WarpgaugeError class over once per environment; native errors are instances
-// of it.
+// JavaScript hands its WarpgaugeError class over once per environment; native
+// errors are instances of it.
 void InitErrors(Napi::Env env, Napi::Object exports);
 
-// Builds the WarpgaugeError of a failed status: code, message, fix, source and number. JS thread
-// only.
+// Builds the WarpgaugeError of a failed status: code, message, fix, source and
+// number. JS thread only.
 Napi::Value MakeError(Napi::Env env, const Status& status);
 
 // Leaves the error pending and returns undefined, so that a method can `return Throw(env, status)`.

@@ -19,7 +19,7 @@ napi_value OptionsReader::Get(const char* key) {
 }
 
 double OptionsReader::Number(const char* key) {
-  const napi_value value = Get(key);
+  napi_value value = Get(key);
   double number = 0;
   if (value == nullptr) return 0;
   if (napi_get_value_double(env_, value, &number) == napi_ok && std::isfinite(number)) {
@@ -42,14 +42,14 @@ int64_t OptionsReader::Integer(const char* key, int64_t least, int64_t most) {
 }
 
 bool OptionsReader::Flag(const char* key) {
-  const napi_value value = Get(key);
+  napi_value value = Get(key);
   bool flag = false;
   if (value != nullptr && napi_get_value_bool(env_, value, &flag) != napi_ok) Refuse(key);
   return flag;
 }
 
 std::string OptionsReader::Text(const char* key) {
-  const napi_value value = Get(key);
+  napi_value value = Get(key);
   size_t bytes = 0;
   if (value == nullptr) return {};
   if (napi_get_value_string_utf8(env_, value, nullptr, 0, &bytes) != napi_ok) {

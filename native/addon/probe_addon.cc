@@ -42,9 +42,8 @@ Napi::Value ProbeLibrary(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// int perf_event_open(struct perf_event_attr *attr, pid_t pid, int cpu, int group_fd, unsigned long
-// flags) TypeScript: probePerfEvent(type: number, config: number, excludeKernel: boolean): number |
-// null
+// int perf_event_open(struct perf_event_attr *, pid_t, int cpu, int group_fd, unsigned long flags)
+// TypeScript: probePerfEvent(type: number, config: number, excludeKernel: boolean): number | null
 Napi::Value ProbePerfEvent(const Napi::CallbackInfo& info) {
   const Result<PerfCounter> counter =
       PerfCounter::OpenForThread(info[0].As<Napi::Number>().Uint32Value(),

@@ -109,8 +109,8 @@ Status CheckFaults(const Region& region, uint64_t faults) {
               std::to_string(faults) + " page faults: the kernel used larger ones"};
 }
 
-// One call of allocateRegion. Made and ended on the JS thread; Work runs on a thread of libuv's
-// pool.
+// One call of allocateRegion. Made and ended on the JS thread; Work runs on a
+// thread of libuv's pool.
 struct Allocation {
   RegionOptions options;
   bool populate = true;
@@ -178,8 +178,8 @@ Result<napi_value> MakeWindow(napi_env env, LiveRegion* live, size_t offset, siz
   napi_value buffer = nullptr;
   ++live->stores;
   ++live->owners;
-  // A call that fails may or may not run the finalizer: then the struct is left over rather than
-  // freed twice.
+  // A call that fails may or may not run the finalizer: then the struct is left over
+  // rather than freed twice.
   const napi_status created = napi_create_external_arraybuffer(
       env, live->region.data() + offset, bytes, OnStoreFree, live, &buffer);
   if (created != napi_ok) return BufferFailure(env, created);

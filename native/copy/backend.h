@@ -42,9 +42,9 @@ struct GpuState {  // -1: not readable
   int64_t throttle = -1;  // clock event reason bits
 };
 
-// The other side of a copy: a GPU through the CUDA driver API, or a staging buffer of this process
-// that stands in for it ("host proxy"). Single-threaded: made, used and destroyed on the thread
-// that is timed.
+// The other side of a copy: a GPU through the CUDA driver API, or a staging buffer of this
+// process that stands in for it ("host proxy"). Single-threaded: made, used and destroyed on
+// the thread that is timed.
 //
 // The copy calls do exactly the timed operation and read the clock as close to it as possible: no
 // allocation, no page fault of their own, no verification. Everything else is untimed.
@@ -82,8 +82,8 @@ class CopyBackend {
   virtual Result<int64_t> VerifyHtoD(const uint8_t* host, size_t bytes, const Pattern& pattern) = 0;
   [[nodiscard]] virtual const char* htod_verification() const = 0;  // "replay" | "readback"
 
-  // Whether Register can work at all, asked before the buffer is touched. ERR_IO_URING,
-  // ERR_MEMLOCK.
+  // Whether Register can work at all, asked before the buffer is touched.
+  // ERR_IO_URING, ERR_MEMLOCK.
   virtual Status CheckRegister(size_t /*bytes*/) { return Status::Ok(); }
   // Pins an existing buffer. `*register_ns` / `*unregister_ns` are the duration of the call alone.
   // A failed registration may have faulted pages in: the caller discards the mapping.

@@ -22,9 +22,9 @@ constexpr unsigned char kPoison = 0x5a;
 constexpr unsigned kThreadsPerBlock = 256;
 constexpr unsigned kBlocksPerMultiprocessor = 32;
 
-// Wake: copies per round, rounds without a faster link after which it is believed to be as fast as
-// it gets, and the bound on the whole. 64 MiB take 1 ms on a Gen5 x16 link and 20 ms on a Gen1 x16
-// one.
+// Wake: copies per round, rounds without a faster link after which it is believed to be
+// as fast as it gets, and the bound on the whole. 64 MiB take 1 ms on a Gen5 x16 link and
+// 20 ms on a Gen1 x16 one.
 constexpr int kWakeCopies = 16;
 constexpr int kWakeSteadyRounds = 4;
 constexpr int64_t kWakeBoundNs = 500'000'000;
@@ -120,8 +120,8 @@ class CudaBackend final : public CopyBackend {
   CuFunction function_ = nullptr;
 };
 
-// Frees what a dead device lets it free and ignores the rest: the process goes on or ends, both are
-// fine.
+// Frees what a dead device lets it free and ignores the rest: the process goes on
+// or ends, both are fine.
 CudaBackend::~CudaBackend() {
   if (stream_ != nullptr) cuda_.cuStreamSynchronize(stream_);
   if (module_ != nullptr) cuda_.cuModuleUnload(module_);
@@ -146,13 +146,13 @@ Status CudaBackend::Prepare(std::unique_ptr<NvmlReader> nvml) {
   device_.pageable_access = info.pageable_access;
   device_.host_page_tables = info.host_page_tables;
   device_.simulated = SaysSimulated(info.name);
-  // A simulated device next to a real NVML (or the other way round) would show numbers of another
-  // device.
+  // A simulated device next to a real NVML (or the other way round) would show
+  // numbers of another device.
   if (nvml != nullptr && SaysSimulated(nvml->name()) == device_.simulated) nvml_ = std::move(nvml);
   if (nvml_ != nullptr) device_.driver = nvml_->driver();
   if (!info.uuid_hex.empty()) {
-    // CUDA gives bytes only. They are those of the instance in MIG mode, NVML's those of the whole
-    // GPU.
+    // CUDA gives bytes only. They are those of the instance in MIG mode, NVML's
+    // those of the whole GPU.
     const std::string text = UuidText(info.uuid_hex);
     const bool whole = nvml_ == nullptr || nvml_->uuid().empty() || nvml_->uuid() == "GPU-" + text;
     device_.uuid = (whole ? "GPU-" : "MIG-") + text;
@@ -161,8 +161,8 @@ Status CudaBackend::Prepare(std::unique_ptr<NvmlReader> nvml) {
     device_.numa_node = ReadNumaNode(device_.pci_address);
   }
 
-  // Non-blocking: work that other code of this process puts on the default stream does not order
-  // ours.
+  // Non-blocking: work that other code of this process puts on the default
+  // stream does not order ours.
   if (CuResult r = cuda_.cuStreamCreate(&stream_, kCuStreamNonBlocking); r != kCuSuccess) {
     stream_ = nullptr;
     return Fail(r, "cuStreamCreate", "Preparing copies");

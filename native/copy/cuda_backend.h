@@ -18,13 +18,12 @@ namespace warpgauge {
 //   has been staged, not when it has arrived. Valid for every pin mode; the only number for
 //   pageable memory that includes what the CPU does before the first and after the last transfer.
 // - event, pageable memory: the stream is idle when the first event is recorded, so the device
-// stamps it at
-//   once, before the CPU starts staging; the second is stamped after the last transfer (HtoD), or
-//   is recorded after the CPU has written the last byte (DtoH). Staging, faults and pinning are
-//   inside.
+//   stamps it at once, before the CPU starts staging; the second is stamped after the last transfer
+//   (HtoD), or is recorded after the CPU has written the last byte (DtoH). Staging, faults and
+//   pinning are inside.
 // - event, registered or driver-allocated memory: as above, so it holds the driver's submission of
-// the copy
-//   (microseconds) besides the transfer. From about 1 MiB on that is below one per cent.
+//   the copy (microseconds) besides the transfer. From about 1 MiB on that is below one per cent.
+//
 // Event time is -1 where the library has no cuEventElapsedTime.
 //
 // `device` is CUDA's ordinal. `cuda_path` and `nvml_path` name libraries to use instead of

@@ -11,8 +11,8 @@ namespace {
 
 constexpr uint8_t kPoison = 0xA5;
 
-// The test hook "+10 %": stays inside the timed region until `share` of the copy's own time has
-// passed again.
+// The test hook "+10 %": stays inside the timed region until `share` of the copy's own
+// time has passed again.
 void Stretch(int64_t start, double share) {
   if (share <= 0) return;
   const int64_t now = MonotonicRawNs();
@@ -21,8 +21,8 @@ void Stretch(int64_t start, double share) {
   }
 }
 
-// memcpy of a chunk that leaves out one 4 KB page of the host buffer: the fault every verification
-// must name.
+// memcpy of a chunk that leaves out one 4 KB page of the host buffer: the fault every
+// verification must name.
 void CopyWithout(
     uint8_t* dst, const uint8_t* src, size_t offset, size_t length, int64_t drop_page) {
   const size_t from = static_cast<size_t>(drop_page) * k4KiB;

@@ -8,10 +8,10 @@
 
 namespace warpgauge {
 
-// Stands in for a GPU driver on any Linux machine ("host proxy"): the driver copies pageable memory
-// through a pinned staging buffer with one CPU thread, so HtoD is a memcpy loop from the user's
-// buffer into a 1 MiB staging buffer, DtoH the reverse. Registration is io_uring's. No link, no
-// device.
+// Stands in for a GPU driver on any Linux machine ("host proxy"): the driver copies pageable
+// memory through a pinned staging buffer with one CPU thread, so HtoD is a memcpy loop from
+// the user's buffer into a 1 MiB staging buffer, DtoH the reverse. Registration is
+// io_uring's. No link, no device.
 class HostBackend final : public CopyBackend {
  public:
   static Result<std::unique_ptr<CopyBackend>> Open();

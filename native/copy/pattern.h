@@ -8,9 +8,9 @@ namespace warpgauge {
 
 inline constexpr size_t kStagingBytes = 1ULL << 20;
 
-// The data of one sample: f(seed, offset mod kStagingBytes), where the seed is unique to (cell,
-// sample). One period is generated once and copied, so that filling costs a memcpy and not a
-// generator.
+// The data of one sample: f(seed, offset mod kStagingBytes), where the seed is unique to
+// (cell, sample). One period is generated once and copied, so that filling costs a
+// memcpy and not a generator.
 class Pattern {
  public:
   explicit Pattern(uint64_t seed);

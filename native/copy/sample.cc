@@ -75,8 +75,8 @@ SampleRunner::SampleRunner(std::unique_ptr<CopyBackend> backend, int cpu)
   }
 }
 
-// Slow and shared sources first, the thread's own last: what the reading itself costs stays
-// outside.
+// Slow and shared sources first, the thread's own last: what the reading
+// itself costs stays outside.
 void SampleRunner::ReadBefore(Counters* counters) {
   counters->vm = vmstat_.Read();
   counters->steal_ns = cpu_ >= 0 ? vmstat_.StealNs(cpu_) : -1;
@@ -124,8 +124,8 @@ void SampleRunner::ReadAfter(const Counters& before, SampleReading* reading) {
   reading->thp_fault_fallback = delta(before.vm.thp_fault_fallback, now.vm.thp_fault_fallback);
 }
 
-// The wait for pages that a pinned buffer still holds is no part of `*map_ns`, the mapping that
-// succeeds is.
+// The wait for pages that a pinned buffer still holds is no part of `*map_ns`, the
+// mapping that succeeds is.
 Status SampleRunner::MapPatiently(const SampleSpec& spec, Region* region, int64_t* map_ns) const {
   const RegionOptions options{
       .bytes = spec.bytes,
@@ -372,8 +372,8 @@ Status SampleRunner::RunCopy(const SampleSpec& spec, SampleReading* reading) {
   return Status::Ok();
 }
 
-// pin = hostalloc: the driver owns the memory, so there is nothing of ours to prove and nothing to
-// be cold.
+// pin = hostalloc: the driver owns the memory, so there is nothing of ours to prove
+// and nothing to be cold.
 Status SampleRunner::RunDriverCopy(const SampleSpec& spec, SampleReading* reading) {
   const bool to_device = spec.op == SampleOp::kHtoD;
   const Pattern pattern(spec.pattern_seed);

@@ -17,8 +17,8 @@ namespace warpgauge {
 
 enum class SampleOp : uint8_t { kHtoD, kDtoH, kVectorAdd, kTouch, kPopulate, kPin };
 
-// One request: complete and valid, TypeScript decides every default (NativeSampleSpec in
-// lib/addon.ts).
+// One request: complete and valid, TypeScript decides every default
+// (NativeSampleSpec in lib/addon.ts).
 struct SampleSpec {
   SampleOp op = SampleOp::kDtoH;
   PinMode pin = PinMode::kNone;
@@ -77,10 +77,10 @@ struct SampleReading {
   int64_t first_bad_offset = -1;
 };
 
-// Runs samples on the calling thread, which must be pinned by its owner: counters are those of this
-// thread. Every sample, warm ones too, has its own new mapping: a buffer kept across samples let
-// the luck of the allocator decide 89 of 90 A/A verdicts. Single-threaded; lives as long as the
-// copying child.
+// Runs samples on the calling thread, which must be pinned by its owner: counters are those of
+// this thread. Every sample, warm ones too, has its own new mapping: a buffer kept across
+// samples let the luck of the allocator decide 89 of 90 A/A verdicts. Single-threaded; lives as
+// long as the copying child.
 class SampleRunner {
  public:
   // `cpu`: the processor the thread is pinned to, for steal time; -1 when it is not pinned.

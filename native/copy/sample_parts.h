@@ -18,8 +18,8 @@ namespace warpgauge {
 
 // What the three kinds of sample (copy, vectorAdd, calibration) are made of.
 
-// Three patterns per sample, so that data of an earlier phase can never pass for that of a later
-// one.
+// Three patterns per sample, so that data of an earlier phase can never pass
+// for that of a later one.
 inline constexpr uint64_t kFillSalt = 0x66696c6cULL << 32U;
 inline constexpr uint64_t kWarmSalt = 0x7761726dULL << 32U;
 
@@ -51,8 +51,8 @@ inline Status ZeroPages(const PageProof& proof) {
       .WithFix("write the buffer before copying from it (never switch the fill off)");
 }
 
-// Before the timed region a warm buffer is there as a whole and on pages of its kind, a cold one
-// not at all.
+// Before the timed region a warm buffer is there as a whole and on pages of its kind,
+// a cold one not at all.
 inline Status CheckBefore(const PageProof& proof, PageKind kind, const Region& region, bool cold) {
   if (!cold) return CheckProof(proof, kind, region.mapped_bytes(), false);
   if (proof.bytes_absent == region.mapped_bytes()) return Status::Ok();

@@ -12,8 +12,8 @@ inline int64_t ReadClock(clockid_t id) {
   return static_cast<int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
 }
 
-// The clock of every time stamp: nanoseconds since boot, never stepped, slewed by NTP, served by
-// the vDSO.
+// The clock of every time stamp: nanoseconds since boot, never stepped, slewed by
+// NTP, served by the vDSO.
 inline int64_t MonotonicNs() { return ReadClock(CLOCK_MONOTONIC); }
 
 // The clock of every duration in the benchmark: as MonotonicNs, but NTP cannot change its rate.

@@ -16,9 +16,9 @@ class DynamicLibrary {
   // Tries the names in order; the status lists every name with the loader's own reason.
   static Result<DynamicLibrary> Open(const std::vector<std::string>& names);
 
-  // nullptr where the library lacks the symbol: the caller decides whether that is a missing column
-  // or an unusable library. Pass the exact versioned name; unsuffixed driver symbols are older
-  // ABIs.
+  // nullptr where the library lacks the symbol: the caller decides whether that is a
+  // missing column or an unusable library. Pass the exact versioned name; unsuffixed driver
+  // symbols are older ABIs.
   [[nodiscard]] void* Find(const char* symbol) const;
 
   template <typename F>
@@ -28,7 +28,7 @@ class DynamicLibrary {
   }
 
   [[nodiscard]] bool loaded() const { return handle_ != nullptr; }
-  // The file that was really mapped, as dladdr-style link map tells; the name asked for if unknown.
+  // The file that was really mapped, by the loader's own list; the name asked for if unknown.
   [[nodiscard]] const std::string& path() const { return path_; }
 
  private:

@@ -5,10 +5,10 @@
 
 namespace warpgauge {
 
-// How every native call outside addon/ reports failure: a stable code (the same text as ErrorCode
-// in lib/errors.ts), a sentence for people, the command that mends it, and the number the kernel or
-// driver gave. Plain data, owned by the caller, no exceptions anywhere. An empty code means
-// success.
+// How every native call outside addon/ reports failure: a stable code (the same text as
+// ErrorCode in lib/errors.ts), a sentence for people, the command that mends it, and the
+// number the kernel or driver gave. Plain data, owned by the caller, no exceptions anywhere.
+// An empty code means success.
 class [[nodiscard]] Status {
  public:
   Status() = default;

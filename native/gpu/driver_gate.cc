@@ -8,8 +8,8 @@
 namespace warpgauge {
 
 bool KernelDriverPresent(const std::string& root) {
-  // The WSL driver is /dev/dxg and has neither of the first two; its libraries are mounted from
-  // Windows.
+  // The WSL driver is /dev/dxg and has neither of the first two; its libraries
+  // are mounted from Windows.
   static constexpr std::array<const char*, 4> kSigns = {"/proc/driver/nvidia/version",
                                                         "/sys/module/nvidia",
                                                         "/usr/lib/wsl/lib/libnvidia-ml.so.1",

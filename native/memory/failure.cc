@@ -63,7 +63,7 @@ Status PoolFailure(const FailedRequest& request, const Pool& pool, uint64_t need
                   "the pool of " + kind + " pages is empty (" + knob + " is 0); " +
                       std::to_string(needed) + " needed")
         .WithFix(EchoCommand(needed, knob))
-        .WithSource("mmap", error);
+        .WithSource(request.call, error);
   }
   return Status("ERR_POOL_SHORT",
                 "the pool of " + kind + " pages is short: " + std::to_string(needed) + " needed, " +
@@ -71,7 +71,7 @@ Status PoolFailure(const FailedRequest& request, const Pool& pool, uint64_t need
                     " in the pool, " + std::to_string(pool.free) + " free, " +
                     std::to_string(pool.reserved) + " of them reserved; " + knob + ")")
       .WithFix(EchoCommand(pool.total + missing, knob))
-      .WithSource("mmap", error);
+      .WithSource(request.call, error);
 }
 
 Status CgroupFailure(const FailedRequest& request,
@@ -143,14 +143,15 @@ Status MapFailure(const FailedRequest& request,
                   bool refused_by_cgroup,
                   const std::string& root) {
   if (!IsHugetlb(request.kind)) {
-    return NoMemory(request, "mmap", error, AddressSpaceLimit());
+    return NoMemory(request, request.call, error, AddressSpaceLimit());
   }
   // memfd_create says ENODEV where mmap says EINVAL.
   if (error == EINVAL || error == ENODEV || error == ENOSYS) {
-    return Unsupported(request, "mmap", error);
+    return Unsupported(request, request.call, error);
   }
-  if (error != ENOMEM) return NoMemory(request, "mmap", error, {});
-  if (refused_by_cgroup) return CgroupFailure(request, true, request.bytes, "mmap", error, root);
+  if (error != ENOMEM) return NoMemory(request, request.call, error, {});
+  if (refused_by_cgroup)
+    return CgroupFailure(request, true, request.bytes, request.call, error, root);
   const uint64_t needed = request.bytes / PageBytes(request.kind);
   const Pool pool = ReadPool(GlobalPool(request.kind), root);
   if (needed > pool.available()) return PoolFailure(request, pool, needed, error);
@@ -162,7 +163,7 @@ Status MapFailure(const FailedRequest& request,
   }
   const std::string address_space = AddressSpaceLimit();
   if (!address_space.empty()) why += "; " + address_space;
-  return NoMemory(request, "mmap", error, std::move(why));
+  return NoMemory(request, request.call, error, std::move(why));
 }
 
 Status PopulateFailure(const FailedRequest& request,

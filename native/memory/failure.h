@@ -15,8 +15,9 @@ namespace warpgauge {
 
 struct FailedRequest {
   PageKind kind = PageKind::k4K;
-  size_t bytes = 0;    // of the mapping, whole pages
-  int numa_node = -1;  // -1: not bound
+  size_t bytes = 0;           // of the mapping, whole pages
+  int numa_node = -1;         // -1: not bound
+  const char* call = "mmap";  // what failed, for MapFailure
 };
 
 // mmap or memfd_create failed. `refused_by_cgroup`: repeating the call made a hugetlb cgroup count

@@ -26,8 +26,8 @@ class HugetlbCgroup {
   // False where no hugetlb controller is mounted here: then limits may exist that nobody can read.
   [[nodiscard]] bool found() const { return !folders_.empty(); }
 
-  // How often the kernel refused a page or a reservation by a limit; only differences mean
-  // something.
+  // How often the kernel refused a page or a reservation by a limit; only
+  // differences mean something.
   [[nodiscard]] uint64_t Refusals() const;
 
   // The nearest limit that leaves less than `bytes`: the one on reservations (`rsvd`, checked by

@@ -180,8 +180,8 @@ Result<PageProof> ProvePages(const void* address,
     if (!status.ok()) return status;
     return proof;
   }
-  // Without a huge range there is nothing that smaps could add: it is 1 ms that most 4k proofs
-  // save.
+  // Without a huge range there is nothing that smaps could add: it is 1 ms
+  // that most 4k proofs save.
   proof.method = mapped.huge.empty() ? "PAGEMAP_SCAN" : "PAGEMAP_SCAN+smaps";
   proof.bytes_4k = mapped.small;
   proof.bytes_thp = mapped.zero_huge;  // only transparent pages have a huge zero page

@@ -22,8 +22,8 @@ struct PageProof {
   const char* method = "";    // "PAGEMAP_SCAN+smaps", "smaps"
 };
 
-// `root` is where /proc is (tests inject recorded trees for the smaps path); `force_smaps` skips
-// PAGEMAP_SCAN. Any thread; allocates; never on a timed path.
+// `smaps_path` names the smaps file (tests give a recorded one); `force_smaps` skips PAGEMAP_SCAN.
+// ERR_SYSCALL where the page sizes cannot be told. Any thread; allocates; never on a timed path.
 Result<PageProof> ProvePages(const void* address,
                              size_t bytes,
                              bool force_smaps = false,

@@ -45,9 +45,9 @@ FailedRequest RequestOf(const RegionOptions& options, size_t mapped_bytes) {
   return {options.kind, mapped_bytes, options.numa_node};
 }
 
-// The first bytes of a file of sysfs, read without opening it again: ThpPolicy runs in Map, which
-// the benchmark times (open, read and close cost 6.5 us here, as much as the mapping itself; pread
-// 0.8 us).
+// The first bytes of a file of sysfs, read without opening it again: ThpPolicy runs in Map,
+// which the benchmark times (open, read and close cost 6.5 us here, as much as the mapping
+// itself; pread 0.8 us).
 class KeptFile {
  public:
   explicit KeptFile(const char* path) : fd_(open(path, O_RDONLY | O_CLOEXEC)) {}
@@ -78,11 +78,13 @@ unsigned HugeFlags(PageKind kind) {
 
 // A sealed memory file: nobody it is handed to can cut off pages that are mapped here (SIGBUS).
 Result<int> MakeMemoryFile(const RegionOptions& options, size_t mapped_bytes) {
-  const FailedRequest request = RequestOf(options, mapped_bytes);
+  FailedRequest request = RequestOf(options, mapped_bytes);
+  request.call = "memfd_create";
   unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
   if (IsHugetlb(options.kind)) flags |= MFD_HUGETLB | HugeFlags(options.kind);
   const int fd = memfd_create("warpgauge", flags);
   if (fd < 0) return MapFailure(request, errno, false);
+  request.call = "ftruncate of a memfd";
   if (ftruncate(fd, static_cast<off_t>(mapped_bytes)) != 0 ||
       fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
     const int error = errno;
@@ -116,8 +118,8 @@ int BindToNode(void* address, size_t bytes, int node) {
              : errno;
 }
 
-// MADV_POPULATE_WRITE until it is through: a signal ends it early, and what it did stays done. 0 or
-// errno.
+// MADV_POPULATE_WRITE until it is through: a signal ends it early, and what it did
+// stays done. 0 or errno.
 int PopulateRange(uint8_t* start, size_t bytes) {
   constexpr int kMaxTemporary = 1000;
   int temporary = 0;
@@ -129,8 +131,8 @@ int PopulateRange(uint8_t* start, size_t bytes) {
   return 0;
 }
 
-// Before Linux 5.14. Only for memory that cannot raise SIGBUS; adding 0 keeps what is already
-// there.
+// Before Linux 5.14. Only for memory that cannot raise SIGBUS; adding 0 keeps
+// what is already there.
 void TouchRange(uint8_t* start, size_t bytes) {
   for (size_t offset = 0; offset < bytes; offset += k4KiB) {
     std::atomic_ref<uint8_t>(start[offset]).fetch_add(0, std::memory_order_relaxed);
@@ -277,10 +279,10 @@ Status Region::MapHugetlb() {
   return Status::Ok();
 }
 
-// Address space for the mapping and its alignment first, then the memory into the middle of it.
-// What is left over at both ends stays without access rights: it keeps the kernel from merging the
-// mapping with a neighbour (smaps counts whole mappings), and an overrun ends there instead of in
-// other memory.
+// Address space for the mapping and its alignment first, then the memory into the middle of
+// it. What is left over at both ends stays without access rights: it keeps the kernel from
+// merging the mapping with a neighbour (smaps counts whole mappings), and an overrun ends
+// there instead of in other memory.
 Status Region::MapAligned() {
   const FailedRequest request = RequestOf(options_, mapped_bytes_);
   const size_t span = mapped_bytes_ + 2 * k2MiB;
@@ -344,8 +346,8 @@ Status Region::ExplainPopulate(uint8_t* start, size_t bytes, int error) const {
   return PopulateFailure(request, error, refused, left);
 }
 
-// Faults give shared memory 4 KB pages unless shmem_enabled says otherwise; collapsing does not ask
-// it.
+// Faults give shared memory 4 KB pages unless shmem_enabled says otherwise;
+// collapsing does not ask it.
 Status Region::CollapseShared() {
   constexpr int kMaxTemporary = 100;
   int error = 0;

@@ -7,13 +7,13 @@
 namespace warpgauge {
 
 // One perf event that counts the thread that opened it, from the moment of opening. Owns the
-// descriptor; move-only; opened, read and destroyed on the counted thread. Children and other
-// threads are not counted: `inherit` would add their faults, and makes each read dearer with every
-// thread.
+// descriptor; move-only; opened, read and destroyed on the counted thread. Children and
+// other threads are not counted: `inherit` would add their faults, and makes each read
+// dearer with every thread.
 //
-// A software page-fault count misses what the kernel faults in for pinning and population
-// (get_user_pages): getrusage(RUSAGE_THREAD) sees those, and the difference of the two tells them
-// apart.
+// A software page-fault count misses what the kernel faults in for pinning and
+// population (get_user_pages): getrusage(RUSAGE_THREAD) sees those, and the difference
+// of the two tells them apart.
 class PerfCounter {
  public:
   PerfCounter() = default;

@@ -18,8 +18,8 @@ bool ParseInt(std::string_view text, int64_t* value) {
   return error == std::errc() && stop == end;
 }
 
-// Cuts the next line off `text`; false at the end. A line without its newline is torn and not
-// returned.
+// Cuts the next line off `text`; false at the end. A line without its newline is
+// torn and not returned.
 bool NextLine(std::string_view* text, std::string_view* line) {
   const size_t end = text->find('\n');
   if (end == std::string_view::npos) return false;

@@ -202,8 +202,8 @@ TEST_CASE("the host proxy says that vectorAdd and driver memory need a device") 
 TEST_CASE("registration beyond RLIMIT_MEMLOCK is refused before it faults anything") {
   rlimit old{};
   REQUIRE(getrlimit(RLIMIT_MEMLOCK, &old) == 0);
-  // Only a process without CAP_IPC_LOCK is bound by the limit; root's answer is Ok whatever the
-  // limit.
+  // Only a process without CAP_IPC_LOCK is bound by the limit; root's answer is
+  // Ok whatever the limit.
   const rlimit small{1 << 20, old.rlim_max};
   REQUIRE(setrlimit(RLIMIT_MEMLOCK, &small) == 0);
   const Status status = IoUringPin().Check(kBytes);

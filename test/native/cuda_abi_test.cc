@@ -1,6 +1,6 @@
-// Compares our declarations of the CUDA driver ABI with the real cuda.h (where one is installed)
-// and with the symbols of a real libcuda (where one is installed). Prints what ran and what was
-// skipped.
+// Compares our declarations of the CUDA driver ABI with the real cuda.h (where one is
+// installed) and with the symbols of a real libcuda (where one is installed). Prints what
+// ran and what was skipped.
 #include <doctest/doctest.h>
 
 #include <cstddef>
@@ -169,8 +169,8 @@ TEST_CASE("types, values and signatures are those of the real cuda.h") {
 #endif
 
 TEST_CASE("a real libcuda has every required symbol") {
-  // Only the dynamic loader's work: no function of the library is called, so no device node
-  // appears.
+  // Only the dynamic loader's work: no function of the library is called, so
+  // no device node appears.
   const Result<DynamicLibrary> library = DynamicLibrary::Open({"libcuda.so.1"});
   if (!library.ok()) {
     std::printf("cuda symbols: skipped: %s\n", library.status.message().c_str());

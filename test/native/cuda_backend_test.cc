@@ -273,8 +273,8 @@ TEST_CASE("a dropped page is found where it is, in every direction and pin mode"
       backend.set_fault({});
       const auto verified = backend.VerifyHtoD(host.data(), kBytes, pattern);
       REQUIRE(verified.ok());
-      // One byte in 256 is the poison's own: the first that differs may be a few bytes into the
-      // page.
+      // One byte in 256 is the poison's own: the first that differs may be a
+      // few bytes into the page.
       CHECK(verified.value / 4096 == page);
 
       std::memset(host.data(), 0, kBytes);

@@ -1,6 +1,6 @@
-// Whole samples (map, place, fill, copy, verify, unmap) through the CUDA backend on the fake
-// driver. The fake copies real memory, so the faults that its copies take are real; its times mean
-// nothing.
+// Whole samples (map, place, fill, copy, verify, unmap) through the CUDA backend on the
+// fake driver. The fake copies real memory, so the faults that its copies take are real;
+// its times mean nothing.
 #include <doctest/doctest.h>
 
 #include <string>

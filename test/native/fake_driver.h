@@ -16,8 +16,8 @@
 namespace warpgauge {
 
 // A script for the fake driver libraries (test/native/fake/script.h) and the log of what was
-// called. The simulated machine restarts with every object of this class: each script differs by
-// its number.
+// called. The simulated machine restarts with every object of this class: each script
+// differs by its number.
 class FakeDriver {
  public:
   explicit FakeDriver(const std::string& script) {

@@ -1,6 +1,6 @@
-// Compares our declarations of the NVML ABI with the real nvml.h (where one is installed) and with
-// the symbols of a real libnvidia-ml (where one is installed). Prints what ran and what was
-// skipped.
+// Compares our declarations of the NVML ABI with the real nvml.h (where one is
+// installed) and with the symbols of a real libnvidia-ml (where one is installed).
+// Prints what ran and what was skipped.
 #include <doctest/doctest.h>
 
 #include <cstdio>
@@ -113,8 +113,8 @@ TEST_CASE("types, values and signatures are those of the real nvml.h") {
 #endif
 
 TEST_CASE("a real libnvidia-ml has the symbols") {
-  // Only the dynamic loader's work: no function of the library is called, so no device node
-  // appears.
+  // Only the dynamic loader's work: no function of the library is called, so
+  // no device node appears.
   const Result<DynamicLibrary> library = DynamicLibrary::Open({"libnvidia-ml.so.1"});
   if (!library.ok()) {
     std::printf("nvml symbols: skipped: %s\n", library.status.message().c_str());

@@ -345,6 +345,17 @@ TEST_CASE("RLIMIT_MEMLOCK is named, with the command") {
   CHECK(code == 0);
 }
 
+TEST_CASE("a memory file that cannot be made is not called a failed mmap") {
+  const int code = RunChild([] {
+    // As with no descriptor left. Argument 1: MFD_CLOEXEC | MFD_ALLOW_SEALING.
+    if (!RefuseCall(SYS_memfd_create, 1, 3, EMFILE)) return 10;
+    const Status status = Region::Map(Options(PageKind::k4K, k4KiB, true)).status;
+    if (status.source() != "memfd_create" || status.number() != EMFILE) return 11;
+    return status.message().find("mmap") == std::string::npos ? 0 : 12;
+  });
+  CHECK(code == 0);
+}
+
 TEST_CASE("locking works where it is allowed") {
   Result<Region> region = Region::Map(Options(PageKind::k4K, 4 * k4KiB));
   REQUIRE(region.ok());

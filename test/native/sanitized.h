@@ -10,8 +10,8 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = false;
 #endif
 
-// A sanitizer touches shadow memory of its own inside the measured region: there a count can only
-// be too high.
+// A sanitizer touches shadow memory of its own inside the measured region: there a
+// count can only be too high.
 inline bool IsFaultCount(int64_t counted, int64_t expected) {
   return kSanitized ? counted >= expected : counted == expected;
 }

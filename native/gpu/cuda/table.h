@@ -42,8 +42,8 @@ struct CudaTable {
 
 using SymbolFinder = std::function<void*(const char*)>;
 
-// Fills a table from any source of addresses. ERR_SYMBOL_MISSING names every required function that
-// is not there.
+// Fills a table from any source of addresses. ERR_SYMBOL_MISSING names every required
+// function that is not there.
 Result<CudaTable> ResolveCuda(const SymbolFinder& find, const std::string& path);
 
 // Opens libcuda: `override_path` if not empty, else libcuda.so.1 by the loader, then where WSL
@@ -53,8 +53,8 @@ Result<CudaTable> OpenCuda(const std::string& override_path);
 
 // A failed driver call as a Status: "<doing>: <function> failed with CUDA_ERROR_X (n): text".
 // NO_DEVICE and INVALID_DEVICE become ERR_NO_DEVICE, OUT_OF_MEMORY becomes ERR_NO_MEMORY, all
-// others ERR_CUDA; codes with a known remedy carry it as fix. `source` is the function, `number`
-// the CUresult.
+// others ERR_CUDA; codes with a known remedy carry it as fix. `source` is the function,
+// `number` the CUresult.
 Status CudaStatus(const CudaTable& table,
                   CuResult result,
                   const char* function,

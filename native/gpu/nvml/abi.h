@@ -44,7 +44,8 @@ inline constexpr unsigned kNvmlVersionBytes = 80;
 
 // Every function of libnvidia-ml this project calls: X(exported name, type). All are optional:
 // NVIDIA adds and withdraws functions between releases, so a missing one is a missing value with a
-// reason. NOLINTBEGIN(google-runtime-int)
+// reason.
+// NOLINTBEGIN(google-runtime-int)
 #define WARPGAUGE_NVML_FUNCTIONS(X)                                                           \
   X(nvmlInit_v2, NvmlReturn())                                                                \
   X(nvmlShutdown, NvmlReturn())                                                               \

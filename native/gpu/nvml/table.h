@@ -36,8 +36,8 @@ NvmlTable ResolveNvml(const std::function<void*(const char*)>& find, const std::
 // opening anything) when no kernel driver is loaded and no override was given; ERR_LIBRARY_MISSING.
 Result<NvmlTable> OpenNvml(const std::string& override_path);
 
-// Our own words for a return code: NVML's own table stops at 27 in drivers that return higher
-// codes.
+// Our own words for a return code: NVML's own table stops at 27 in drivers
+// that return higher codes.
 const char* NvmlErrorText(NvmlReturn code);
 
 // A failed call as ERR_NVML (ERR_NO_DRIVER for DRIVER_NOT_LOADED, ERR_NO_DEVICE for NOT_FOUND,
