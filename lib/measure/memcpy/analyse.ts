@@ -35,6 +35,8 @@ export interface AnalyseInput {
   readonly calibrations: readonly Calibration[];
   readonly seed: number;
   readonly backend: BackendName;
+  /** The device calls itself "Simulated": the answers say so. Default false. */
+  readonly simulated?: boolean;
   /** Runs asked for. */
   readonly runs: number;
   /** Blocks per run. */
@@ -100,7 +102,7 @@ export function analyse(input: AnalyseInput): Analysis {
     comparisons,
     model: fitModels(cells),
     break_even: breakEvens(comparisons),
-    answers: answersOf(comparisons, cells, backend),
+    answers: answersOf(comparisons, cells, input),
     warnings: warningsOf(cells, calibrations, judged, input),
   };
 }

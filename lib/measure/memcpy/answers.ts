@@ -26,23 +26,29 @@ const VERDICT_WORDS: readonly (readonly [Verdict, string])[] = [
 export function answersOf(
   comparisons: readonly Comparison[],
   cells: readonly Cell[],
-  backend: BackendName,
+  origin: { readonly backend: BackendName; readonly simulated?: boolean },
 ): Answer[] {
-  const asked = new Set(cells.filter((cell) => cell.legal).map((cell) => cell.dir));
+  const asked = new Set(cells.map((cell) => cell.dir));
+  const label = labelOf(origin);
   return DIRECTIONS.filter((dir) => asked.has(dir)).map((dir) => {
     const lines = comparisons.filter((line) => line.in_family && line.dir === dir);
-    const origin = backend === 'host' ? 'host proxy, no GPU took part: ' : '';
-    if (lines.length === 0) return { dir, text: `${origin}${notCompared(dir, cells)}`, how: null };
-    return { dir, text: `${origin}${sentence(dir, lines)}`, how: howTo(dir, lines) };
+    if (lines.length === 0) return { dir, text: `${label}${notCompared(dir, cells)}`, how: null };
+    return { dir, text: `${label}${sentence(dir, lines)}`, how: howTo(dir, lines) };
   });
+}
+
+// An answer is quoted alone: it says itself what it must not be taken for.
+function labelOf({ backend, simulated = false }: { backend: BackendName; simulated?: boolean }) {
+  if (backend === 'host') return 'host proxy, no GPU took part: ';
+  return simulated ? 'Simulated device, no measurement: ' : '';
 }
 
 function notCompared(dir: Direction, cells: readonly Cell[]): string {
   const measured = cells.some((cell) => cell.dir === dir && cell.status === 'ok');
   if (measured) return 'no answer: no two page kinds were measured at the same size';
-  const reason = cells.find(
-    (cell) => cell.dir === dir && cell.legal && cell.reason !== null,
-  )?.reason;
+  // What keeps pageable copies away is the reason asked for; driver memory is a cell of its own.
+  const missing = cells.filter((cell) => cell.dir === dir && cell.reason !== null);
+  const reason = (missing.find((cell) => cell.kind !== 'driver') ?? missing[0])?.reason;
   return `not measured${reason ? `: ${reason}` : ''}`;
 }
 

@@ -195,6 +195,7 @@ function document(parts: Parts): MemcpyDocument {
     calibrations: output.calibrations.map(toCalibration),
     seed: options.seed,
     backend: info.backend,
+    simulated: device?.simulated ?? false,
     runs: options.runs,
     blocks: output.blocks / options.runs,
     ceilingGbps: device?.ceiling_gbps ?? null,

@@ -68,13 +68,20 @@ export interface OpenPlan {
   readonly info: NativeBackendInfo;
 }
 
-/** The processor asked for, else the last one this process may use: the first ones serve most interrupts. */
-function cpuOf(options: ResolvedOptions): number {
+function allowedCpus(): string | null {
   const status = readText('/proc/self/status');
-  const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(status ?? '')?.[1] ?? null;
-  const allowed = parseList(list);
-  if (options.cpu === null) return allowed.at(-1) ?? -1;
-  if (list !== null && !allowed.includes(options.cpu)) {
+  return /^Cpus_allowed_list:\s*(\S+)/m.exec(status ?? '')?.[1] ?? null;
+}
+
+/** The last processor this process may use: the first ones serve most interrupts. */
+export function defaultCpu(): number {
+  return parseList(allowedCpus()).at(-1) ?? -1;
+}
+
+function cpuOf(options: ResolvedOptions): number {
+  if (options.cpu === null) return defaultCpu();
+  const list = allowedCpus();
+  if (list !== null && !parseList(list).includes(options.cpu)) {
     throw invalidArgument('cpu', `a processor this process may use (${list})`, options.cpu);
   }
   return options.cpu;
