@@ -10,7 +10,7 @@ try {
   region.view(0, 4096).fill(1);
   console.log(`${region.bytes} bytes on ${region.pages} pages`, region.grantedPages);
   if (region.reason) console.log(`not on 2m: ${region.reason}`);
-  await region.close();
+  region.close();
 } catch (error) {
   if (!(error instanceof WarpgaugeError)) throw error;
   console.error(`${error.code}: ${error.message}`, error.fix ?? '');

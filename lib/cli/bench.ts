@@ -220,12 +220,21 @@ function planView(plan: MemcpyPlan): PlanView {
     illegal_reasons: plan.illegal_reasons,
     calibrations: plan.calibrations.length,
     memory_bytes: plan.memory_bytes,
-    pools: plan.pools,
+    pools: plan.pools.map((pool) => ({ ...pool, action: poolAction(pool) })),
     blocks_min: plan.blocks_min,
     budget_ns: plan.budget_ns,
     estimate_ns: plan.estimate_block_ns,
     estimate_total_ns: plan.estimate_total_ns,
   };
+}
+
+/** What will be done about the pages that a pool must have free. */
+function poolAction({ action, pages, available }: MemcpyPlan['pools'][number]): string {
+  if (action === 'have') return `${available} are available`;
+  const there = `${available} available`;
+  return action === 'reserve'
+    ? `${there}, --reserve adds ${pages - available} for the run`
+    : `${there}; rows that need more are unavailable without --reserve`;
 }
 
 /** What `--reserve` means for this run, in one line that also holds where the right to do it is missing. */

@@ -47,20 +47,6 @@ export function readDriver(root?: string): DriverReport {
   };
 }
 
-/**
- * The gate before every call of an init function of `library`: as root, `cuInit` and `nvmlInit` on a
- * machine without the kernel driver create `/dev/nvidiactl` and may run `nvidia-modprobe`. A library that
- * was named by its override passes, because its owner asked for it.
- */
-export function mayInitialize(
-  library: LibraryName,
-  root?: string,
-): { readonly allowed: boolean; readonly reason: string | null } {
-  if (process.env[LIBRARY_OVERRIDES[library]]) return { allowed: true, reason: null };
-  const { present, reason } = readDriver(root);
-  return { allowed: present, reason };
-}
-
 /** NVIDIA devices on the PCI bus, by address: seen without any driver. */
 export function nvidiaDevices(root?: string): string[] {
   const base = '/sys/bus/pci/devices';

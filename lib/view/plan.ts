@@ -2,6 +2,7 @@ import type { BackendName, CellKind, Direction, PageState, Pin } from '../measur
 import { formatBytes, formatDuration } from '../units.ts';
 import { painter } from './colour.ts';
 import { KIND_ORDER } from './memcpy-rows.ts';
+import { numberOf } from './numbers.ts';
 import { formatTable, printable, type Row, type TableCell, wrap } from './table.ts';
 import type { RenderOptions } from './terminal.ts';
 
@@ -92,10 +93,9 @@ export function renderPlan(plan: PlanView, options: RenderOptions): string {
   const rows = planRows(plan).map(({ cells, kinds }): Row => {
     const [head] = cells;
     const sizes = [...new Set(cells.map((cell) => cell.bytes))].sort((a, b) => a - b);
-    const outcome: TableCell =
-      head?.status === 'unavailable'
-        ? { text: `unavailable: ${head.reason ?? 'no reason given'}`, style: 'yellow' }
-        : 'planned';
+    const absent = head?.status === 'unavailable';
+    const outcome: TableCell = absent ? { text: 'unavailable', style: 'yellow' } : 'planned';
+    const why = absent ? wrap(head.reason ?? 'no reason given', options.width - 2, '    ') : [];
     const fix = head?.fix ?? null;
     return {
       cells: [
@@ -106,24 +106,24 @@ export function renderPlan(plan: PlanView, options: RenderOptions): string {
         sizes.map(formatBytes).join(', '),
         outcome,
       ],
-      below: fix === null ? [] : [`    ${paint('dim', 'fix:')} ${printable(fix)}`],
+      below: [...why, ...(fix === null ? [] : [`    ${paint('dim', 'fix:')} ${printable(fix)}`])],
     };
   });
   const columns = ['Direction', 'Pin', 'State', 'Pages', 'Sizes', 'Status'].map((title) => ({
     title,
   }));
   output.push(...formatTable(columns, rows, { paint, width: options.width }));
-  const summary = `${planned} cells planned, ${absent} unavailable, ${plan.calibrations} calibrations per block.`;
+  const summary = `${numberOf(planned, 'cell')} planned, ${absent} unavailable, ${numberOf(plan.calibrations, 'calibration')} per block.`;
   output.push(...wrap(summary, options.width, '  '));
   if (plan.illegal_cells > 0) {
     const reasons = plan.illegal_reasons.length === 0 ? '' : `: ${plan.illegal_reasons.join('; ')}`;
-    const line = `${plan.illegal_cells} combinations have no meaning and are left out${reasons}.`;
+    const line = `${plan.illegal_cells === 1 ? '1 combination has no meaning and is' : `${plan.illegal_cells} combinations have no meaning and are`} left out${reasons}.`;
     output.push(...wrap(line, options.width, '  '));
   }
 
   output.push('', `  Memory    ${formatBytes(plan.memory_bytes)} at most at one time`);
   for (const pool of plan.pools) {
-    const line = `${pool.pages} pages of ${formatBytes(pool.page_bytes)}: ${pool.action}`;
+    const line = `${numberOf(pool.pages, 'page')} of ${formatBytes(pool.page_bytes)}: ${pool.action}`;
     const [first = '', ...rest] = wrap(line, options.width - 12);
     output.push(`  Pool      ${first}`, ...rest.map((text) => `            ${text}`));
   }
@@ -131,7 +131,8 @@ export function renderPlan(plan: PlanView, options: RenderOptions): string {
     plan.budget_ns === null
       ? `exactly ${plan.blocks_min}`
       : `at least ${plan.blocks_min}, more until the intervals are narrow or ${formatDuration(plan.budget_ns)} have passed`;
-  output.push(...wrap(`Blocks    ${stop}`, options.width, '  ', '            '));
+  const [first = '', ...rest] = wrap(stop, options.width - 12);
+  output.push(`  Blocks    ${first}`, ...rest.map((text) => `            ${text}`));
   output.push(
     `  Estimate  ${formatDuration(plan.estimate_ns)} per block, ${formatDuration(plan.estimate_total_ns)} in all`,
   );

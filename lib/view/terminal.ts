@@ -111,9 +111,10 @@ export function renderVerdicts(document: MemcpyDocument, options: RenderOptions)
   const family = verdictFamily(document);
   const output = [heading('Verdicts', document, paint)];
   if (family.length === 0) {
-    const why = document.cells.some((cell) => cell.stats !== null)
-      ? 'fewer than 10 blocks, or no larger page kind was measured beside 4k: ratios only, see the matrix'
-      : 'no cell gave a valid sample';
+    let why = 'no cell gave a valid sample';
+    if (document.cells.some((cell) => cell.stats !== null)) {
+      why = 'no larger page kind was measured beside 4k; the matrix has what was measured';
+    }
     return [...output, ...wrap(`No verdicts: ${why}.`, options.width, '  ')].join('\n');
   }
   const rows = family.map((one): Row => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkDriver, checkFeature, checkLibrary, checkPerfEvents } from '#lib/host/doctor-checks';
-import { type LibraryReport, libraryNames, mayInitialize, readDriver } from '#lib/host/drivers';
+import { type LibraryReport, libraryNames, readDriver } from '#lib/host/drivers';
 import type { PerfEventReport } from '#lib/host/perf-events';
 import { SERVER, tree } from './tree.js';
 
@@ -107,23 +107,20 @@ test('a driver without devices is a container that was not given any', () => {
   assert.equal(checkDriver(NO_DRIVER, [], []).fix, null);
 });
 
-test('the gate before init functions: closed without driver, per library open by its override', (t) => {
-  const root = tree(t, SERVER);
+test('an override names the one library that is looked for', (t) => {
   const before = process.env['WARPGAUGE_CUDA'];
   t.after(() => {
     if (before === undefined) delete process.env['WARPGAUGE_CUDA'];
     else process.env['WARPGAUGE_CUDA'] = before;
   });
-  delete process.env['WARPGAUGE_CUDA'];
-  assert.equal(mayInitialize('cuda', root).allowed, false);
-  assert.match(mayInitialize('cuda', root).reason ?? '', /no NVIDIA kernel driver/);
   process.env['WARPGAUGE_CUDA'] = '/tests/libcuda.so.1';
-  assert.equal(mayInitialize('cuda', root).allowed, true);
-  assert.equal(mayInitialize('nvml', root).allowed, false);
   assert.deepEqual(libraryNames('cuda'), ['/tests/libcuda.so.1']);
+});
+
+test('a loaded kernel module is a driver, with its version', (t) => {
   const loaded = tree(t, { ...SERVER, '/sys/module/nvidia/version': '580.95.05\n' });
-  assert.equal(mayInitialize('nvml', loaded).allowed, true);
   assert.equal(readDriver(loaded).version, '580.95.05');
+  assert.match(readDriver(tree(t, SERVER)).reason ?? '', /no NVIDIA kernel driver/);
 });
 
 test('CUPTI is looked for by the newest name first', () => {

@@ -46,10 +46,10 @@ test('the plan shows cells, memory, pools and the estimate', () => {
   assert.match(output, /DtoH +none +cold +4k, thp, 2m +1 MiB, 64 MiB +planned/);
   assert.match(
     output,
-    /DtoH +none +cold +1g +1 MiB, 64 MiB +unavailable: the 1 GiB pool is empty\n +fix: warpgauge bench memcpy --reserve/,
+    /DtoH +none +cold +1g +1 MiB, 64 MiB +unavailable\n +the 1 GiB pool is empty\n +fix: warpgauge bench memcpy --reserve/,
   );
   assert.match(output, /6 cells planned, 2 unavailable, 3 calibrations per block/);
-  assert.match(output, /1 combinations have no meaning and are left out: an unwritten source/);
+  assert.match(output, /1 combination has no meaning and is left out: an unwritten source/);
   assert.match(output, /200 MiB at most at one time/);
   assert.match(output, /64 pages of 2 MiB: grow by 64 pages/);
   assert.match(output, /at least 10, more until the intervals are narrow or 60\.0 s|1\.0 min/);

@@ -26,8 +26,8 @@ import { MIN_BLOCKS, type ResolvedOptions } from './options.ts';
 import type { BackendName, CellKind } from './types.ts';
 
 /** Nobody's machine loses more than this to a benchmark: the cap of `--reserve`. */
-export const RESERVE_LIMIT_BYTES: number = 4 * 1024 ** 3;
-export const RESERVE_LIMIT_SHARE = 0.25;
+const RESERVE_LIMIT_BYTES: number = 4 * 1024 ** 3;
+const RESERVE_LIMIT_SHARE = 0.25;
 
 /** Pages a pool must have free, and what will be done about it. */
 export interface PlannedPool {
@@ -88,7 +88,7 @@ function cpuOf(options: ResolvedOptions): number {
 }
 
 /** What can still be allocated: the kernel's estimate, or less where a control group limits this process. */
-export function availableMemoryBytes(): number {
+function availableMemoryBytes(): number {
   const machine = readMemory().available_bytes ?? 0;
   const group = readCgroupMemory();
   if (group === null || group.max_bytes === null) return machine;
@@ -175,7 +175,7 @@ export async function openPlan(options: ResolvedOptions): Promise<OpenPlan> {
 }
 
 /** The node the buffers are bound to: asked for, else the GPU's; null leaves it to the thread. */
-export function nodeOf(options: ResolvedOptions, info: NativeBackendInfo): number | null {
+function nodeOf(options: ResolvedOptions, info: NativeBackendInfo): number | null {
   const gpuNode = info.device?.numaNode ?? -1;
   return options.node ?? (gpuNode >= 0 ? gpuNode : null);
 }
