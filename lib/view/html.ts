@@ -87,7 +87,7 @@ function table(
 
 function verdictSection(document: MemcpyDocument): string {
   const family = verdictFamily(document);
-  if (family.length === 0) return '<p>No verdicts: nothing was compared in at least 10 blocks.</p>';
+  if (family.length === 0) return '<p>No verdicts: no larger page kind was measured beside 4k.</p>';
   const rows = family.map((one) => ({
     cells: [
       one.dir,

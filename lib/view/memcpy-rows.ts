@@ -138,8 +138,18 @@ export function causeText(comparison: Comparison): string | null {
 
 /** How the shares of the causes were found, each method once; `null` without any share. */
 export function shareMethods(family: readonly Comparison[]): string | null {
-  const methods = new Set(family.flatMap((one) => one.share_method ?? []));
-  return methods.size === 0 ? null : `Share of the gap: ${[...methods].join('; ')}.`;
+  // Lines whose method differs in its particulars alone (from which size a cost was scaled) are told together.
+  const methods = new Map<string, Set<string>>();
+  for (const method of family.flatMap((one) => one.share_method ?? [])) {
+    const [, name = method, particulars = ''] = /^(.*): (.*)$/.exec(method) ?? [];
+    const known = methods.get(name) ?? new Set<string>();
+    for (const one of particulars.split(', ')) if (one !== '') known.add(one);
+    methods.set(name, known);
+  }
+  const texts = [...methods].map(([name, known]) =>
+    known.size === 0 ? name : `${name}: ${[...known].join(', ')}`,
+  );
+  return texts.length === 0 ? null : `Share of the gap: ${texts.join('; ')}.`;
 }
 
 /**

@@ -4,6 +4,8 @@ import { ABSENT } from './numbers.ts';
 export interface Column {
   readonly title: string;
   readonly align?: 'left' | 'right';
+  /** Left out where the table would be wider than the terminal. */
+  readonly spare?: boolean;
 }
 
 export type TableCell = string | { readonly text: string; readonly style: Style };
@@ -58,14 +60,21 @@ export function formatTable(
   layout: TableLayout,
 ): string[] {
   const { paint, width, indent = '  ' } = layout;
-  const shown = columns
+  const filled = columns
     .map((column, index) => ({ ...column, index }))
     .filter(({ index }) => rows.some((row) => ![ABSENT, ''].includes(textOf(row.cells[index]))));
+  const widthOf = ({ title, index }: { title: string; index: number }): number =>
+    Math.max(title.length, ...rows.map((row) => textOf(row.cells[index]).length));
+  // The last column may wrap: it needs no more than 20.
+  const needed = filled.reduce(
+    (sum, column) =>
+      sum + 1 + (column === filled.at(-1) ? Math.min(widthOf(column), 20) : widthOf(column)),
+    indent.length - 1,
+  );
+  const shown = needed > width ? filled.filter(({ spare }) => spare !== true) : filled;
   const last = shown.at(-1);
   if (last === undefined) return [];
-  const widths = shown.map(({ title, index }) =>
-    Math.max(title.length, ...rows.map((row) => textOf(row.cells[index]).length)),
-  );
+  const widths = shown.map(widthOf);
   const all = widths.reduce((sum, each) => sum + each + 2, indent.length - 2);
   const titleRoom = Math.min(widths.at(-1) ?? 0, 20);
   const gap = all - (widths.at(-1) ?? 0) + titleRoom > width ? 1 : 2;

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { analyse } from '#lib/measure/memcpy/analyse';
-import type { MemcpyDocument } from '#lib/measure/memcpy/types';
+import type { Comparison, MemcpyDocument } from '#lib/measure/memcpy/types';
 import { wantsColour } from '#lib/view/colour';
+import { shareMethods } from '#lib/view/memcpy-rows';
 import { renderMemcpy, renderVerdicts } from '#lib/view/terminal';
 import { emptyCell, syntheticDocument } from '../measure/synthetic-document.ts';
 
@@ -172,6 +173,29 @@ test('the analysis of the library renders: shares once, their methods below, inv
   assert.equal(output.match(/samples are invalid|invalid samples/g)?.length, 1);
   for (const answer of analysis.answers)
     assert.match(output, new RegExp(`^  ${answer.dir}: host proxy`, 'm'));
+});
+
+test('tables fit into 80 columns, and leave out what stands elsewhere too', () => {
+  const output = renderMemcpy(syntheticDocument(), { colour: false, width: 80 });
+  const tables = output
+    .split('\n')
+    .filter((line) => /^ {2,4}(HtoD|DtoH) |^ +(\d+ [KMG]iB )?(4k|thp|2m|1g) /.test(line));
+  assert.ok(tables.length > 10);
+  for (const line of tables) assert.ok(line.length <= 80, line);
+  assert.match(output, /Adjusted CI/);
+});
+
+test('the method of the shares is said once, with the particulars of all lines', () => {
+  const one = syntheticDocument().comparisons[0] as Comparison;
+  const touch = 'touch of other mappings in the same blocks, scaled';
+  assert.equal(
+    shareMethods([
+      { ...one, share_method: `${touch}: 4k from 16 MiB, thp from 16 MiB` },
+      { ...one, share_method: `${touch}: 4k from 16 MiB, 2m from 16 MiB` },
+      { ...one, share_method: null },
+    ]),
+    `Share of the gap: ${touch}: 4k from 16 MiB, thp from 16 MiB, 2m from 16 MiB.`,
+  );
 });
 
 test('a warning about many cells is one line', () => {
