@@ -139,6 +139,10 @@ TEST_CASE("a flush that cannot be had fails the sample: it is never claimed and 
 }
 
 TEST_CASE("a buffer that is populated before its first touch is not called cold") {
+  if (kSanitized) {
+    MESSAGE("skipped: the sanitizer makes mlockall a no-op");
+    return;
+  }
   const int outcome = warpgauge_test::RunChild([] {
     auto backend = HostBackend::Open();
     if (!backend.ok()) return 1;
