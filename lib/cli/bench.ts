@@ -186,6 +186,10 @@ async function benchMemcpy(flags: BenchFlags): Promise<number> {
     progress.close();
     interrupt.close();
   }
+  // First to standard output: whatever becomes of the folder, a minute of measuring is not lost.
+  process.stdout.write(
+    flags.json ? `${JSON.stringify(result)}\n` : renderMemcpy(result, renderOptions()),
+  );
   if (flags.out !== undefined && output !== null) {
     const { samplesIpc } = await import('../measure/memcpy/samples-table.ts');
     await output.writeOutput(flags.out, result, () =>
@@ -193,9 +197,6 @@ async function benchMemcpy(flags: BenchFlags): Promise<number> {
     );
     say(`written to ${flags.out}: result.json, samples.arrows, plots and report.html`);
   }
-  process.stdout.write(
-    flags.json ? `${JSON.stringify(result)}\n` : renderMemcpy(result, renderOptions()),
-  );
   return exitCode(result);
 }
 

@@ -1,7 +1,9 @@
 // The requirements R1-R10 of the benchmark on the host proxy, on this machine. Serial: it times, and it touches pools.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -355,6 +357,46 @@ test('a run that is interrupted before its first sample leaves no child behind',
   const result = await runMemcpy({ ...small, blocks: 1, signal: AbortSignal.abort() });
   assert.equal(exitCode(result), 130);
   assert.equal(children(), before);
+});
+
+const mayMount = spawnSync('unshare', ['-m', 'true']).status === 0;
+const withMounts = mayMount ? {} : { skip: 'needs the right to mount in a namespace' };
+
+/** Runs the command line in a mount namespace of its own, after `prepare`. */
+function unshared(prepare: string, ...args: string[]) {
+  const script = `${prepare}; exec "$0" "$@"`;
+  return spawnSync(
+    'unshare',
+    ['-m', '--propagation', 'private', 'sh', '-ec', script, process.execPath, CLI, ...args],
+    { encoding: 'utf8', maxBuffer: 2 ** 28 },
+  );
+}
+const quick =
+  '--backend host --sizes 64KiB --pins none --directions DtoH --blocks 1 --quiet --json';
+
+test('--reserve where the kernel has no pools is no failure: rows say why', withMounts, () => {
+  const run = unshared(
+    'mount -t tmpfs tmpfs /sys/kernel/mm',
+    ...`bench memcpy ${quick} --pages 2m,1g --reserve`.split(' '),
+  );
+  assert.equal(run.status, 0, run.stderr);
+  assert.match(run.stderr, /no hugetlb pool has to grow/);
+  assert.ok((JSON.parse(run.stdout) as MemcpyDocument).cells.some((cell) => cell.status === 'ok'));
+});
+
+test('a disk that is full after the run costs the folder, never the result', withMounts, () => {
+  const out = mkdtempSync(join(tmpdir(), 'warpgauge-full-'));
+  try {
+    const run = unshared(
+      `mount -t tmpfs -o size=16k tmpfs ${out}`,
+      ...`bench memcpy ${quick} --pages 4k --out ${out}/result`.split(' '),
+    );
+    assert.equal(run.status, 1, run.stderr);
+    assert.match(run.stderr, /no space left on the device/);
+    assert.equal((JSON.parse(run.stdout) as MemcpyDocument).schema, 'warpgauge/memcpy/1');
+  } finally {
+    rmSync(out, { recursive: true });
+  }
 });
 
 test('a closed terminal gives reserved pages back', asRoot, async () => {

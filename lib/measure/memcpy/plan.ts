@@ -187,7 +187,7 @@ function refuseAboveReserveLimit(cells: readonly PlannedCell[], backend: Backend
     let growth = 0;
     const design = { cells, calibrations: designCalibrations(cells, backend) };
     for (const [pageBytes, pages] of poolNeeds(design)) {
-      growth += Math.max(0, pages - freePages(pageBytes)) * pageBytes;
+      growth += Math.max(0, pages - (freePages(pageBytes) ?? pages)) * pageBytes;
     }
     if (growth <= limit) return;
     const largest = cells
@@ -204,20 +204,18 @@ function refuseAboveReserveLimit(cells: readonly PlannedCell[], backend: Backend
   }
 }
 
-function freePages(pageBytes: number): number {
+/** null: this kernel or processor has no pages of that size, so no pool can grow. */
+function freePages(pageBytes: number): number | null {
   const pool = readHugepagePools().find((p) => p.node === null && p.page_kb * 1024 === pageBytes);
-  return pool === undefined ? 0 : (availablePages(pool) ?? 0);
+  return pool === undefined ? null : (availablePages(pool) ?? 0);
 }
 
 function planPools(design: Design, reserve: boolean): PlannedPool[] {
   return [...poolNeeds(design)].map(([page_bytes, pages]) => {
-    const available = freePages(page_bytes);
-    return {
-      page_bytes,
-      pages,
-      available,
-      action: available >= pages ? 'have' : reserve ? 'reserve' : 'missing',
-    };
+    const free = freePages(page_bytes);
+    const available = free ?? 0;
+    const lacking = reserve && free !== null ? 'reserve' : 'missing';
+    return { page_bytes, pages, available, action: available >= pages ? 'have' : lacking };
   });
 }
 

@@ -1,9 +1,16 @@
 /** Grows the hugetlb pools for one run and gives exactly that back. The only change a benchmark makes. */
-import { WarpgaugeError } from '../../errors.ts';
+import { type ErrorCode, WarpgaugeError } from '../../errors.ts';
 import type { PageRequest } from '../../mitigate/pool-plan.ts';
 import type { Reservation } from '../../mitigate/pool-reserve.ts';
 import type { MemcpyPlan } from './plan.ts';
 import type { ReservedPool } from './types.ts';
+
+/** Refusals of a size that the run can do without: its rows say why. */
+const MAY_DO_WITHOUT: readonly ErrorCode[] = [
+  'ERR_NO_MEMORY',
+  'ERR_RESERVE_LIMIT',
+  'ERR_PAGE_KIND_UNSUPPORTED',
+];
 
 export interface RunReservation {
   readonly warnings: readonly string[];
@@ -43,7 +50,7 @@ export async function reservePools(
         );
         break;
       }
-      if (error.code !== 'ERR_NO_MEMORY') throw error;
+      if (!MAY_DO_WITHOUT.includes(error.code)) throw error;
       // The larger the page, the likelier that no contiguous memory is left for it.
       warnings.push(error.message);
       wanted = wanted.slice(0, -1);
