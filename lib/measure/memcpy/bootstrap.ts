@@ -47,16 +47,8 @@ export function bootstrap(
   statistic: Statistic,
   options: { readonly resamples: number; readonly random: Random },
 ): BootstrapEstimate {
-  const runs = strata.map(prepare);
-  const width = runs[0]?.series.length ?? 0;
-  const medians = new Float64Array(runs.length * width);
-  runs.forEach(({ series }, run) => {
-    for (let k = 0; k < width; k++) {
-      medians[run * width + k] = medianOfSorted((series[k] as RankedSeries).sorted);
-    }
-  });
+  const { medians, runs, width, degrees } = prepareRuns(strata);
   const estimate = statistic(medians);
-  const degrees = runs.reduce((sum, run) => sum + degreesOf(run.blocks), 0);
 
   // Welford's running variance: one pass, no array of resamples.
   let mean = 0;
@@ -91,11 +83,73 @@ export function pValue({ estimate, standardError, degrees }: BootstrapEstimate):
   return tTwoSided(Math.abs(estimate) / standardError, degrees);
 }
 
+/**
+ * A quotient of two statistics of the same blocks, with Fieller's interval: all values q for which
+ * `numerator - q * denominator` is not distinguishable from 0. The quotient's own standard error would be made by the
+ * few resamples whose denominator is close to 0: a gap of 0.81x [0.73, 0.90] gave a share of 157 % [-3696, 4009].
+ *
+ * @returns null interval when the denominator itself is not distinguishable from 0.
+ */
+export function bootstrapQuotient(
+  strata: readonly Stratum[],
+  statistic: (medians: Float64Array) => readonly [numerator: number, denominator: number],
+  options: { readonly resamples: number; readonly random: Random; readonly alpha: number },
+): { readonly estimate: number; readonly ci: readonly [number, number] | null } {
+  const { medians, runs, width, degrees } = prepareRuns(strata);
+  const [numerator, denominator] = statistic(medians);
+  // Welford's running variances and covariance: one pass, no array of resamples.
+  let [meanN, meanD, squaresN, squaresD, products] = [0, 0, 0, 0, 0];
+  for (let i = 1; i <= options.resamples; i++) {
+    for (let run = 0; run < runs.length; run++) {
+      resample(runs[run] as RankedRun, medians, run * width, options.random);
+    }
+    const [n, d] = statistic(medians);
+    const [deltaN, deltaD] = [n - meanN, d - meanD];
+    meanN += deltaN / i;
+    meanD += deltaD / i;
+    squaresN += deltaN * (n - meanN);
+    squaresD += deltaD * (d - meanD);
+    products += deltaN * (d - meanD);
+  }
+  const estimate = numerator / denominator;
+  const scale = tQuantile(options.alpha, degrees) ** 2 / Math.max(1, options.resamples - 1);
+  // The roots of (d^2 - s Var d) q^2 - 2 (n d - s Cov) q + (n^2 - s Var n) = 0.
+  const a = denominator ** 2 - scale * squaresD;
+  const b = numerator * denominator - scale * products;
+  const c = numerator ** 2 - scale * squaresN;
+  const root = Math.sqrt(b ** 2 - a * c);
+  if (degrees < 1 || !(a > 0) || !Number.isFinite(root)) return { estimate, ci: null };
+  return { estimate, ci: [(b - root) / a, (b + root) / a] };
+}
+
 // The bootstrap variance of a median settles with the square root of n, not with n (Hall and Martin 1988): its relative
 // variance is of order n^-1/2, so its degrees of freedom grow like n^1/2. The factor is set by simulation; with
 // n - 1 throughout, 40 blocks gave 6.6 % of runs a false verdict.
 function degreesOf(blocks: number): number {
   return Math.min(blocks - 1, Math.floor(4 * Math.sqrt(blocks)));
+}
+
+/** The series ranked for resampling, and the medians of all blocks. */
+function prepareRuns(strata: readonly Stratum[]): {
+  readonly medians: Float64Array;
+  readonly runs: readonly RankedRun[];
+  readonly width: number;
+  readonly degrees: number;
+} {
+  const runs = strata.map(prepare);
+  const width = runs[0]?.series.length ?? 0;
+  const medians = new Float64Array(runs.length * width);
+  runs.forEach(({ series }, run) => {
+    for (let k = 0; k < width; k++) {
+      medians[run * width + k] = medianOfSorted((series[k] as RankedSeries).sorted);
+    }
+  });
+  return {
+    medians,
+    runs,
+    width,
+    degrees: runs.reduce((sum, run) => sum + degreesOf(run.blocks), 0),
+  };
 }
 
 interface RankedSeries {

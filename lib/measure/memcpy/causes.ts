@@ -5,7 +5,7 @@
  * candidate named.
  */
 import { formatBytes } from '../../units.ts';
-import { bootstrap, interval, MIN_BLOCKS_FOR_INTERVAL, median } from './bootstrap.ts';
+import { bootstrapQuotient, MIN_BLOCKS_FOR_INTERVAL, median } from './bootstrap.ts';
 import { timesByBlock } from './comparisons.ts';
 import { type Counters, countersOf, faultsInPinning, isPinned, STRAY_FAULTS } from './counters.ts';
 import { sibling } from './family.ts';
@@ -297,7 +297,7 @@ function gapShare(
   const width = series.length;
   if (strata.length === 0) return null;
   const enough = strata.every((run) => (run[0]?.length ?? 0) >= MIN_BLOCKS_FOR_INTERVAL);
-  const estimate = bootstrap(
+  const { estimate, ci } = bootstrapQuotient(
     strata,
     (medians) => {
       let explained = 0;
@@ -311,12 +311,12 @@ function gapShare(
         explained += part(ta, tb, x, medians[i + 3]);
         gap += ta - tb;
       }
-      return explained / gap;
+      return [explained, gap];
     },
-    { resamples, random: createRandom(`${seed}/share/${a} -> ${b}`) },
+    { resamples, random: createRandom(`${seed}/share/${a} -> ${b}`), alpha: 0.05 },
   );
-  if (!Number.isFinite(estimate.estimate)) return null;
-  return { value: estimate.estimate, ci95: enough ? interval(estimate, 0.05) : null };
+  if (!Number.isFinite(estimate)) return null;
+  return { value: estimate, ci95: enough ? ci : null };
 }
 
 function linkBound(a: Cell, b: Cell, { backend, ceilingGbps }: CauseContext): CauseFields {

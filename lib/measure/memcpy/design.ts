@@ -168,9 +168,9 @@ function hostOnlyRows(options: ResolvedOptions): PlannedCell[] {
 }
 
 /**
- * Touch (a user fault), populate (a fault inside the kernel) and pin costs of each kind, at the sizes whose
- * verdicts need a cause: the largest cold size, and the largest that is measured warm too. Cells that will not
- * run need none.
+ * Touch (a user fault), populate (a fault inside the kernel) and pin costs of each kind, at the largest size that is
+ * measured cold and warm. Other sizes are scaled by their faults: touching 1 GiB as well would make a block a third
+ * longer. Cells that will not run need none.
  */
 export function designCalibrations(
   cells: readonly PlannedCell[],
@@ -191,8 +191,8 @@ export function designCalibrations(
   const warmSizes = new Set(
     legal.filter((cell) => cell.state === 'warm').map((cell) => cell.bytes),
   );
-  const sizes = new Set([largest(cold), largest(cold.filter((cell) => warmSizes.has(cell.bytes)))]);
-  for (const cell of cold) if (sizes.has(cell.bytes)) add('touch', cell.kind, cell.bytes);
+  const size = largest(cold.filter((cell) => warmSizes.has(cell.bytes))) || largest(cold);
+  for (const cell of cold) if (cell.bytes === size) add('touch', cell.kind, cell.bytes);
 
   const coldPins = legal.filter((cell) => cell.metric === 'register');
   for (const cell of coldPins)
