@@ -65,7 +65,7 @@ describe('verdicts', () => {
     assert.equal(result.verdict, 'SAME');
   });
 
-  it('are the ratio of the medians of the paired blocks, b over a', () => {
+  it('are the median of the ratios of the blocks, b over a', () => {
     const result = compare(pairOf([10, 20, 30, 40, 50], [5, 10, 15, 20, 25]));
     assert.ok(Math.abs(result.speedup - 2) < 1e-12);
     assert.equal(result.n_pairs, 5);
@@ -357,7 +357,7 @@ describe('widestInterval', () => {
     const widest = widestInterval([narrow, wide], stop);
     assert.equal(widest, widestInterval([wide], stop));
     assert.ok(widest > 0.04 && widest < 0.2, `${widest}`);
-    assert.ok(widestInterval([ratioPair(1.5, 80, 0.1)], stop) < 0.7 * widest);
+    assert.ok(widestInterval([ratioPair(1.5, 160, 0.1)], stop) < 0.7 * widest);
     assert.equal(widestInterval([ratioPair(1, 2)], stop), Number.POSITIVE_INFINITY);
   });
 
