@@ -47,9 +47,9 @@ function single(name, command, args, options) {
 }
 
 /** A test runner of ours: its last line counts. */
-function suite(script, args = [], options = {}) {
+function suite(command, args, options = {}) {
   return async () => {
-    const { code, text } = await run(process.execPath, [script, ...args], options);
+    const { code, text } = await run(command, args, options);
     const found = [...text.matchAll(/^(\d+) passed, (\d+) failed, (\d+) skipped$/gm)].at(-1);
     const [passed, failed, skipped] = (found ?? [0, 0, 0, 0]).slice(1).map(Number);
     // A runner that ends badly without having counted a failure has itself failed.
@@ -124,12 +124,12 @@ const groups = {
     single('tsc', bin('tsc'), ['-p', 'tsconfig.json', '--noEmit']),
     single('tsc of tests', bin('tsc'), ['-p', 'tsconfig.test.json', '--noEmit']),
   ],
-  test: [suite('scripts/test.mjs')],
-  asan: [suite('scripts/test-native.mjs', ['asan'])],
-  tsan: [suite('scripts/test-native.mjs', ['tsan'])],
+  test: [suite('npm', ['test'])],
+  asan: [suite(node, ['scripts/test-native.mjs', 'asan'])],
+  tsan: [suite(node, ['scripts/test-native.mjs', 'tsan'])],
   package: [
     single('prebuilds', node, ['scripts/prebuilds.mjs']),
-    suite('scripts/test.mjs', ['package/install', 'package/manifest'], {
+    suite(node, ['scripts/test.mjs', 'package/install', 'package/manifest'], {
       env: { PREBUILDS_ONLY: '1' },
     }),
   ],
