@@ -1,15 +1,15 @@
 /**
- * One page kind against 4 KB pages: ratio, interval, verdict. A ratio is the median of time(a) / time(b) over the blocks
- * that have both, so above 1 means that `b` is faster; of several runs it is the geometric mean of the runs' ratios.
+ * One page kind against 4 KB pages: ratio, interval, verdict. A ratio is the 20 % trimmed mean (of logarithms) of
+ * time(a) / time(b) over the blocks that have both, so above 1 means that `b` is faster; of several runs it is the geometric mean of the runs' ratios.
  */
 import {
   type BootstrapEstimate,
-  bootstrap,
+  bootstrapTrimmedMean,
   interval,
   MIN_BLOCKS_FOR_INTERVAL,
-  median,
   pValue,
   type Stratum,
+  trimmedMean,
 } from './bootstrap.ts';
 import { type CellPair, pairId } from './family.ts';
 import { createRandom } from './random.ts';
@@ -22,7 +22,7 @@ export const MIN_PAIRS_FOR_VERDICT = 10;
 export const SAME_RANGE = [0.97, 1.03] as const;
 /** More invalid samples than this share leave a selection, not a sample. */
 const MAX_INVALID_SHARE = 0.2;
-const METHOD = 'paired-block-bootstrap-t';
+const METHOD = 'trimmed-mean-of-block-ratios, bootstrap-t';
 
 export interface CompareOptions {
   /** Bootstrap resamples, at least 2. */
@@ -133,19 +133,19 @@ interface MeasuredPair extends CellPair {
 
 function measure(pair: CellPair, options: CompareOptions): MeasuredPair | null {
   const { a, b } = pair;
-  // A ratio in every block, then their median: what a block did to both (a neighbour on the host, a clock step) cancels
+  // A ratio in every block, then their middle: what a block did to both (a neighbour on the host, a clock step) cancels
   // in each pair. The ratio of the two medians left it in: its standard error was 1.7 times as large on cold 4k
   // samples of a KVM guest, and +10 % was found in 17 of 20 comparisons instead of 20.
-  const strata = timesByBlock([a.samples, b.samples]).map(([ta, tb]) => [
+  const runs = timesByBlock([a.samples, b.samples]).map(([ta, tb]) =>
     (ta as number[]).map((time, i) => Math.log(time / (tb?.[i] as number))),
-  ]);
-  if (strata.length === 0) return null;
-  const runSpeedups = strata.map(([logs]) => Math.exp(median(logs as number[])));
-  const estimate = bootstrap(strata, mean, {
+  );
+  if (runs.length === 0) return null;
+  const runSpeedups = runs.map((logs) => Math.exp(trimmedMean(logs)));
+  const estimate = bootstrapTrimmedMean(runs, {
     resamples: options.resamples,
     random: createRandom(`${options.seed}/${pairId(pair)}`),
   });
-  const blocks = strata.map((stratum) => stratum[0]?.length ?? 0);
+  const blocks = runs.map((logs) => logs.length);
   const pairs = blocks.reduce((sum, n) => sum + n, 0);
   return {
     a,
@@ -158,10 +158,6 @@ function measure(pair: CellPair, options: CompareOptions): MeasuredPair | null {
     totalSpeedup: totalSpeedup(a, b),
     why: whyNoVerdict(pair, pairs),
   };
-}
-
-function mean(values: Float64Array): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 function ratioInterval(line: MeasuredPair, alpha: number): readonly [number, number] | null {
@@ -267,8 +263,10 @@ function dependsOnLayout(cell: Cell): boolean {
 function totalSpeedup(a: Cell, b: Cell): number | null {
   if (a.pin !== 'register') return null;
   const logs = pairByBlock([a.samples, b.samples]).map(([sa, sb]) => {
-    const total = (samples: readonly Sample[]) => median(samples.map(registerCopyUnregister));
-    return Math.log(total(sa ?? []) / total(sb ?? []));
+    const totals = [sa, sb].map((samples) => (samples ?? []).map(registerCopyUnregister));
+    return trimmedMean(
+      (totals[0] ?? []).map((total, i) => Math.log(total / (totals[1]?.[i] as number))),
+    );
   });
   const mean = logs.reduce((sum, log) => sum + log, 0) / logs.length;
   return Number.isFinite(mean) ? Math.exp(mean) : null;

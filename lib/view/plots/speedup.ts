@@ -177,7 +177,7 @@ export function speedupPlot(document: MemcpyDocument): Plot {
       ...panels.map((panel, index) => drawPanel(panel, frames[index] as Frame)),
     ].join(''),
     notes: [
-      'Median of the ratios of each block; bands and bars: raw 95 % interval. Logarithmic axis: half and double are equally far from 1.',
+      'Trimmed mean of the blocks’ ratios; bands and bars: raw 95 % interval. Logarithmic axis: half and double are equally far from 1.',
     ],
   });
 }
