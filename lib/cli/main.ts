@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander';
+import type { Command, CommanderError } from 'commander';
 import { WarpgaugeError } from '../errors.ts';
 import { packageVersion } from '../version.ts';
 
@@ -58,6 +58,7 @@ function commandOf(args: readonly string[]): string | undefined {
 }
 
 async function build(args: readonly string[]): Promise<Command> {
+  const { Command } = await import('commander');
   const program = new Command('warpgauge');
   program
     .description('GPU and OS telemetry for Linux inference machines: monitor, measure, mitigate')
@@ -73,9 +74,9 @@ async function build(args: readonly string[]): Promise<Command> {
 }
 
 function exitCodeOf(error: unknown): number {
-  if (error instanceof CommanderError) {
+  if (error instanceof Error && error.name === 'CommanderError') {
     // Help and version end that way too; everything else is a usage error, already told.
-    return error.exitCode === 0 ? 0 : USAGE;
+    return (error as CommanderError).exitCode === 0 ? 0 : USAGE;
   }
   if (!(error instanceof WarpgaugeError)) {
     complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
@@ -90,6 +91,11 @@ function exitCodeOf(error: unknown): number {
   return error.code === 'ERR_INTERRUPTED' ? INTERRUPTED : FAILED;
 }
 
+/** `doctor` and `doctor --json` have nothing to parse; an agent may ask often, and the parser is a quarter of the time. */
+function isPlainDoctor(args: readonly string[]): boolean {
+  return args[0] === 'doctor' && (args.length === 1 || (args.length === 2 && args[1] === '--json'));
+}
+
 async function main(): Promise<void> {
   // Whatever happens to the streams, the command runs to its end, because it may have pages to give back. A reader
   // that went away (`| head`, a closed terminal) is no failure of ours; a full disk is.
@@ -101,6 +107,10 @@ async function main(): Promise<void> {
   process.stderr.on('error', () => {});
   const args = process.argv.slice(2);
   try {
+    if (isPlainDoctor(args)) {
+      const { runDoctor } = await import('./doctor.ts');
+      return await runDoctor({ json: args.length === 2 });
+    }
     const program = await build(args);
     if (args.length === 0) program.outputHelp();
     else await program.parseAsync(args, { from: 'user' });

@@ -3,13 +3,12 @@ export { type AllocateOptions, allocate } from './allocate.ts';
 export { type GrantedPages, PageRegion } from './page-region.ts';
 export type { PageRequest, PlanStep, ReservePlan } from './pool-plan.ts';
 export type { Reservation, ReserveOptions } from './pool-reserve.ts';
-export {
-  describeChange,
-  type JournalReport,
-  type PoolChange,
-  type ReturnReport,
-  type SettledJournal,
-  type SettleReport,
+export type {
+  JournalReport,
+  PoolChange,
+  ReturnReport,
+  SettledJournal,
+  SettleReport,
 } from './pool-return.ts';
 export type { PoolEntry, PoolStatus } from './pool-status.ts';
 export { type PagesStatus, type Pools, pools } from './pools.ts';

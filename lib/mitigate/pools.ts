@@ -1,13 +1,7 @@
-import { type PlanOptions, planReserve, type ReservePlan } from './pool-plan.ts';
-import { type Reservation, type ReserveOptions, reservePages } from './pool-reserve.ts';
-import {
-  type JournalReport,
-  listReservations,
-  type SettleReport,
-  type StateOptions,
-  settleJournals,
-} from './pool-return.ts';
-import { type PoolStatus, readPoolStatus } from './pool-status.ts';
+import type { PlanOptions, ReservePlan } from './pool-plan.ts';
+import type { Reservation, ReserveOptions } from './pool-reserve.ts';
+import type { JournalReport, SettleReport, StateOptions } from './pool-return.ts';
+import type { PoolStatus } from './pool-status.ts';
 
 /** {@link PoolStatus} and what warpgauge itself has added. */
 export interface PagesStatus extends PoolStatus {
@@ -47,13 +41,23 @@ export interface Pools {
   recover(options?: StateOptions): Promise<SettleReport>;
 }
 
+// Each loads its part when it is called: `import 'warpgauge'` does not pay for journals that nobody writes.
 export const pools: Pools = {
-  status: async (options = {}) => ({
-    ...readPoolStatus(options.root),
-    reservations: listReservations(options),
-  }),
-  plan: async (options) => planReserve(options),
-  reserve: async (options) => reservePages(options),
-  release: async (options) => settleJournals('release', options),
-  recover: async (options) => settleJournals('recover', options),
+  async status(options = {}) {
+    const { readPoolStatus } = await import('./pool-status.ts');
+    const { listReservations } = await import('./pool-return.ts');
+    return { ...readPoolStatus(options.root), reservations: listReservations(options) };
+  },
+  async plan(options) {
+    return (await import('./pool-plan.ts')).planReserve(options);
+  },
+  async reserve(options) {
+    return (await import('./pool-reserve.ts')).reservePages(options);
+  },
+  async release(options) {
+    return (await import('./pool-return.ts')).settleJournals('release', options);
+  },
+  async recover(options) {
+    return (await import('./pool-return.ts')).settleJournals('recover', options);
+  },
 };

@@ -1,9 +1,5 @@
-import {
-  describeChange,
-  type PagesStatus,
-  type ReservePlan,
-  type SettleReport,
-} from '../mitigate/index.ts';
+import type { PagesStatus, ReservePlan, SettleReport } from '../mitigate/index.ts';
+import { describeChange } from '../mitigate/pool-return.ts';
 import { formatBytes, KiB } from '../units.ts';
 import { painter } from './colour.ts';
 import { formatTable, type Row, wrap } from './table.ts';
