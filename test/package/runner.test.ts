@@ -19,6 +19,9 @@ let tree = '';
 before(() => {
   tree = mkdtempSync(join(tmpdir(), 'warpgauge-runner-'));
   cpSync('scripts', join(tree, 'scripts'), { recursive: true });
+  // The group `test` is `npm test`; nothing to set up in a tree of prepared tests.
+  const manifest = { type: 'commonjs', scripts: { test: 'node scripts/test.mjs' } };
+  writeFileSync(join(tree, 'package.json'), JSON.stringify(manifest));
 });
 beforeEach(() => {
   rmSync(join(tree, 'out'), { recursive: true, force: true });
