@@ -91,7 +91,7 @@ function exitCodeOf(error: unknown): number {
   return error.code === 'ERR_INTERRUPTED' ? INTERRUPTED : FAILED;
 }
 
-/** `doctor` and `doctor --json` have nothing to parse; an agent may ask often, and the parser is a quarter of the time. */
+/** `doctor` and `doctor --json` have nothing to parse; an agent may ask often, so the parser is not loaded. */
 function isPlainDoctor(args: readonly string[]): boolean {
   return args[0] === 'doctor' && (args.length === 1 || (args.length === 2 && args[1] === '--json'));
 }

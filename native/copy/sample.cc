@@ -162,9 +162,10 @@ Status SampleRunner::Condition(const SampleSpec& spec, SampleReading* reading) c
   int64_t map_ns = 0;
   if (Status s = MapPatiently(spec, &region, &map_ns); !s.ok()) return s;
   if (spec.pin != PinMode::kRegister) return region.Populate(1);
-  // Pages that pinning faults in are taken from the kernel's unmovable lists (FOLL_LONGTERM):
-  // populating conditions other memory than they will get. Cold thp registration was bimodal,
-  // 0.1-2.9x of 4k, that way.
+  // Conditioned by populating, cold thp registration was bimodal, 0.1-3.9x of 4k from run to run;
+  // conditioned by registering it was 3.85x [3.43, 4.31] in the one run made. Probably
+  // FOLL_LONGTERM takes pages from unmovable lists, which populating does not touch; that was not
+  // traced.
   Registrations registrations(backend_.get());
   int64_t pin_ns = 0;
   if (Status s = registrations.Add(region.data(), spec.bytes, &pin_ns); !s.ok()) return s;

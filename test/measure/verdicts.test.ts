@@ -357,7 +357,7 @@ describe('widestInterval', () => {
     const widest = widestInterval([narrow, wide], stop);
     assert.equal(widest, widestInterval([wide], stop));
     assert.ok(widest > 0.04 && widest < 0.2, `${widest}`);
-    assert.ok(widestInterval([ratioPair(1.5, 160, 0.1)], stop) < 0.7 * widest);
+    assert.ok(widestInterval([ratioPair(1.5, 80, 0.1)], stop) < 0.7 * widest);
     assert.equal(widestInterval([ratioPair(1, 2)], stop), Number.POSITIVE_INFINITY);
   });
 
