@@ -33,7 +33,8 @@
       "native/addon/errors.cc",
       "native/addon/options_reader.cc",
       "native/addon/probe_addon.cc",
-      "native/addon/region_addon.cc"
+      "native/addon/region_addon.cc",
+      "native/addon/source_list.cc"
     ]
   }
 }

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/table.h"
+
+namespace warpgauge {
+
+// Where the buffers of each column lie in a slab of `capacity` rows: every buffer starts on a
+// 64-byte boundary, as Arrow asks. The same for all slabs of a table with that capacity.
+struct SlabLayout {
+  static constexpr size_t kNone = ~size_t{0};
+  struct Column {
+    size_t data = 0;
+    size_t validity = kNone;  // kNone: the column has no nulls
+    ColumnType type = ColumnType::kUint64;
+  };
+  uint32_t capacity = 0;
+  size_t bytes = 0;
+  std::vector<Column> columns;
+
+  static SlabLayout For(const TableSpec& table, uint32_t capacity);
+};
+
+// One 64-byte-aligned allocation with all columns and validity bitmaps of a batch in Arrow layout,
+// zeroed when made: a cell that nobody sets is null. Reference counted by hand (std::shared_ptr
+// raises the glibc floor): the writer, the last-tick view and the JavaScript buffer may each hold
+// one.
+class Slab {
+ public:
+  // nullptr when there is no memory. Touches every page, so that the sampling loop takes no faults.
+  static Slab* Make(const SlabLayout& layout);
+  void Ref() { references_.fetch_add(1, std::memory_order_relaxed); }
+  // Frees the slab with the last reference. Any thread.
+  void Unref();
+
+  [[nodiscard]] uint8_t* base() const { return base_; }
+  [[nodiscard]] const SlabLayout& layout() const { return layout_; }
+  [[nodiscard]] uint32_t room() const { return layout_.capacity - rows_; }
+
+  // Written by the producer alone before hand-over, read by anybody after it.
+  uint32_t rows_ = 0;
+  int64_t first_row_ns_ = 0;
+  int64_t opened_ns_ = 0;  // when the first row was begun: its age decides the hand-over
+  // Slabs of this table dropped since the slab before this one was handed over.
+  uint64_t dropped_slabs_ = 0;
+  uint64_t dropped_rows_ = 0;
+  // Rows [begin, end) of the last whole tick in this slab, as begin << 32 | end: latest() reads it
+  // while the producer goes on writing later rows. 0: no whole tick yet.
+  std::atomic<uint64_t> last_tick_{0};
+
+ private:
+  Slab() = default;
+  ~Slab();
+  std::atomic<uint32_t> references_{1};
+  uint8_t* base_ = nullptr;
+  SlabLayout layout_;
+};
+
+}  // namespace warpgauge
