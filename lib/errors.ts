@@ -15,6 +15,15 @@ export type ErrorCode =
   | 'ERR_CUDA'
   | 'ERR_NVML'
   | 'ERR_SYMBOL_MISSING'
+  // sources of counters
+  /** The machine lacks what a source needs (a cgroup v2 hierarchy, a PMU, a file): a state, not a fault. */
+  | 'ERR_UNAVAILABLE'
+  | 'ERR_UNKNOWN_SOURCE'
+  | 'ERR_UNKNOWN_EVENT'
+  /** A process, cgroup or device that was named does not exist (any more). */
+  | 'ERR_GONE'
+  // recordings
+  | 'ERR_RECORDING'
   // page-backed memory
   | 'ERR_PAGE_KIND_UNSUPPORTED'
   | 'ERR_POOL_EMPTY'
