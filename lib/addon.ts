@@ -142,6 +142,8 @@ export interface Binding {
   setErrorClass(errorClass: typeof WarpgaugeError): void;
   /** CLOCK_MONOTONIC in ns. */
   monotonicNs(): bigint;
+  /** What to add to CLOCK_MONOTONIC to get UTC, ns; one number for the whole process. */
+  utcOffsetNs(): bigint;
 
   // native/addon/region_addon.cc
   allocateRegion(options: NativeRegionOptions): Promise<NativeRegion>;

@@ -1,6 +1,13 @@
 {
   "variables": {
-    "core_sources": ["native/core/dynamic_library.cc", "native/core/glibc_floor.cc"],
+    "core_sources": [
+      "native/core/clock.cc",
+      "native/core/dynamic_library.cc",
+      "native/core/glibc_floor.cc",
+      "native/core/name_list.cc",
+      "native/core/slab.cc",
+      "native/core/table_writer.cc"
+    ],
     "os_sources": ["native/os/cpu_cache.cc", "native/os/kernel_probe.cc", "native/os/perf_event.cc", "native/os/vmstat.cc"],
     "gpu_sources": [
       "native/gpu/driver_gate.cc",

@@ -14,11 +14,17 @@ Napi::Value MonotonicNsJs(const Napi::CallbackInfo& info) {
   return Napi::BigInt::New(info.Env(), MonotonicNs());
 }
 
+// TypeScript: utcOffsetNs(): bigint
+Napi::Value UtcOffsetNsJs(const Napi::CallbackInfo& info) {
+  return Napi::BigInt::New(info.Env(), UtcOffsetNs());
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment);  // owned by Node from here on
   InitErrors(env, exports);
   InitCopy(env, exports);
   exports.Set("monotonicNs", Napi::Function::New(env, MonotonicNsJs, "monotonicNs"));
+  exports.Set("utcOffsetNs", Napi::Function::New(env, UtcOffsetNsJs, "utcOffsetNs"));
   InitProbes(env, exports);
   InitRegions(env, exports);
   return exports;

@@ -22,4 +22,8 @@ inline int64_t MonotonicRawNs() { return ReadClock(CLOCK_MONOTONIC_RAW); }
 // Nanoseconds since 1970, UTC. Steps; only for anchors and file headers.
 inline int64_t RealtimeNs() { return ReadClock(CLOCK_REALTIME); }
 
+// What to add to CLOCK_MONOTONIC to get UTC, ns: measured once per process at first use, so that
+// times made with it never step, whatever is done to the realtime clock later. Any thread.
+int64_t UtcOffsetNs();
+
 }  // namespace warpgauge

@@ -35,7 +35,14 @@ class Slab {
   static Slab* Make(const SlabLayout& layout);
   void Ref() { references_.fetch_add(1, std::memory_order_relaxed); }
   // Frees the slab with the last reference. Any thread.
-  void Unref();
+  void Unref() {
+    if (Release()) delete this;
+  }
+  // Gives a reference up; true when it was the last one: the caller then owns the slab and frees it
+  // (Unref), or has it freed where that costs nobody a deadline.
+  [[nodiscard]] bool Release() { return references_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+  // Frees a slab whose last reference Release gave up.
+  static void Free(Slab* slab) { delete slab; }
 
   [[nodiscard]] uint8_t* base() const { return base_; }
   [[nodiscard]] const SlabLayout& layout() const { return layout_; }
@@ -45,9 +52,12 @@ class Slab {
   uint32_t rows_ = 0;
   int64_t first_row_ns_ = 0;
   int64_t opened_ns_ = 0;  // when the first row was begun: its age decides the hand-over
-  // Slabs of this table dropped since the slab before this one was handed over.
-  uint64_t dropped_slabs_ = 0;
-  uint64_t dropped_rows_ = 0;
+  // Place of this slab in its table: how many slabs were handed over, and how many rows were handed
+  // over or lost, before it. What is missing between two delivered slabs was dropped.
+  uint64_t slabs_before_ = 0;
+  uint64_t rows_before_ = 0;
+  // Links slabs that wait to be freed.
+  Slab* next_ = nullptr;
   // Rows [begin, end) of the last whole tick in this slab, as begin << 32 | end: latest() reads it
   // while the producer goes on writing later rows. 0: no whole tick yet.
   std::atomic<uint64_t> last_tick_{0};

@@ -27,33 +27,34 @@ enum class ColumnType : uint8_t {
 // What a number means for whoever aggregates it.
 enum class ColumnKind : uint8_t { kKey, kGauge, kCounter, kState };
 
+// Members have values, also the texts: a designated initializer then may leave them out.
 struct ColumnSpec {
   // snake_case with a unit suffix in base units: _bytes, _ns, _watts, _ratio; none for counts.
-  std::string name;
+  std::string name = {};
   ColumnType type = ColumnType::kUint64;
   ColumnKind kind = ColumnKind::kGauge;
   // Base unit: "bytes", "ns", "watts", "1" for counts and ratios, "" for names.
   std::string unit = "1";
   // Where the number comes from: "/proc/vmstat pgfault", "nvmlDeviceGetUtilizationRates gpu".
-  std::string source;
+  std::string source = {};
   // Column 0 (time) and keys are never null; all else may be.
   bool nullable = true;
   // Why the column is null from the start on this machine ("not_supported", "no_permission", ...);
   // empty where it is readable. Later changes are rows of the `state` table.
-  std::string reason;
+  std::string reason = {};
   // Averaging window of the number where it has one, in words: "1 s average"; else empty.
-  std::string window;
+  std::string window = {};
 };
 
 // One table of a source. Column 0 is always {"time", kTime}. Fixed once the source is open, but for
 // `rows_per_tick`.
 struct TableSpec {
   // "" for the main table of the source (vmstat), else the part after the dot (pcie in gpu.pcie).
-  std::string suffix;
+  std::string suffix = {};
   TableKind kind = TableKind::kSample;
   // What one row is, in words: "one row per tick and disk".
-  std::string grain;
-  std::vector<ColumnSpec> columns;
+  std::string grain = {};
+  std::vector<ColumnSpec> columns = {};
   // Rows that one tick writes at present; a guess that sizes slabs, not a limit.
   uint32_t rows_per_tick = 1;
   // Cadence of this table where it differs from the source's; 0: the source's.

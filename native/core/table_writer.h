@@ -2,8 +2,9 @@
 
 #include <cstdint>
 #include <cstring>
-#include <string_view>
+#include <vector>
 
+#include "core/event_counts.h"
 #include "core/name_list.h"
 #include "core/slab.h"
 #include "core/table.h"
@@ -16,7 +17,8 @@ class SlabExchange {
  public:
   virtual ~SlabExchange() = default;
   // An empty slab with room for at least `rows` rows, or nullptr: then rows are counted as lost
-  // until one comes. Never allocates and never blocks on the producer's thread.
+  // until one comes. Never blocks; allocates on the producer's thread only when a tick has outgrown
+  // all slabs that were prepared for it.
   virtual Slab* TakeEmpty(uint32_t rows) = 0;
   // Takes over the writer's reference. Wakes the consumer, coalesced.
   virtual void HandOver(Slab* slab) = 0;
@@ -49,7 +51,7 @@ class TableWriter {
     if (slab_ == nullptr || slab_->room() == 0) {
       if (!NextSlab(time_ns, 1)) return false;
     }
-    if (slab_->rows_ == 0) slab_->first_row_ns_ = time_ns;
+    if (slab_->rows_ == 0) slab_->first_row_ns_ = slab_->opened_ns_ = time_ns;
     row_ = slab_->rows_;
     Put<int64_t>(0, time_ns + utc_offset_ns_);
     return true;
@@ -67,7 +69,7 @@ class TableWriter {
   void SetBool(uint32_t column, bool value) {
     uint8_t* bits = slab_->base() + columns_[column].data;
     const uint8_t bit = static_cast<uint8_t>(1u << (row_ & 7));
-    bits[row_ >> 3] = value ? bits[row_ >> 3] | bit : bits[row_ >> 3] & ~bit;
+    PutBits(bits + (row_ >> 3), bit, value ? bit : 0);
     MarkValid(column);
   }
   // A kName or kNameId cell by its code; a negative code leaves it null.
@@ -86,8 +88,11 @@ class TableWriter {
   // tables.
   void FlushIfOld(int64_t now_ns);
 
-  // The names of a kName or kNameId column.
+  // The names of a kName or kNameId column. All kNameId columns of a table share one list, because
+  // they share its `<table>.name` table.
   NameList& names(uint32_t column);
+  // Any thread.
+  [[nodiscard]] const EventCounts& event_counts() const { return event_counts_; }
   [[nodiscard]] const TableSpec& table() const { return table_; }
 
  private:
@@ -104,20 +109,36 @@ class TableWriter {
   void MarkValid(uint32_t column) {
     const size_t validity = columns_[column].validity;
     if (validity == SlabLayout::kNone) return;
-    slab_->base()[validity + (row_ >> 3)] |= static_cast<uint8_t>(1u << (row_ & 7));
+    const auto bit = static_cast<uint8_t>(1u << (row_ & 7));
+    PutBits(slab_->base() + validity + (row_ >> 3), bit, bit);
   }
+  // latest() copies bytes of which the producer still writes the upper bits: atomic to both, and a
+  // plain load and store to the machine.
+  static void PutBits(uint8_t* byte, uint8_t mask, uint8_t bits) {
+    const uint8_t old = __atomic_load_n(byte, __ATOMIC_RELAXED);
+    __atomic_store_n(byte, static_cast<uint8_t>((old & ~mask) | bits), __ATOMIC_RELAXED);
+  }
+  // Hands over what there is and takes a slab for `rows` more; rows of the running tick move along,
+  // so that a tick lies in one slab. False, and the rows counted as lost, when there is no slab.
   bool NextSlab(int64_t time_ns, uint32_t rows);
+  void HandOver();
+  // Copies rows [from, from + rows) of `old` to the start of `young`.
+  static void MoveRows(const Slab& old, uint32_t from, uint32_t rows, Slab* young);
 
   TableSpec table_;
   SlabExchange& exchange_;
-  int64_t batch_ns_;
+  int64_t batch_ns_;       // oldest age of a row at hand-over
   int64_t utc_offset_ns_;  // UtcOffsetNs() of core/clock.h: one per process, so times never step
   Slab* slab_ = nullptr;
   const SlabLayout::Column* columns_ = nullptr;
   uint32_t row_ = 0;
   uint32_t tick_begin_ = 0;
+  int64_t tick_ns_ = 0;
+  bool in_tick_ = false;
+  bool tick_lost_ = false;  // BeginTick found no slab and counted the rows of this tick
+  const Slab* published_ = nullptr;
   std::vector<NameList*> names_;  // by column; owned; nullptr where the column is no name
-  std::vector<uint64_t> event_counts_;
+  EventCounts event_counts_;
 };
 
 }  // namespace warpgauge

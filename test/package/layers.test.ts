@@ -12,6 +12,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   view: ['monitor', 'measure', 'mitigate', 'host', ...SMALL],
   index: ['monitor', 'measure', 'mitigate', 'host', 'errors'],
   measure: ['mitigate', 'host', ...SMALL],
+  monitor: ['host', ...SMALL],
   mitigate: ['host', ...SMALL],
   host: SMALL,
   arrow: [],
