@@ -137,6 +137,35 @@ export interface NativeBackendInfo {
   } | null;
 }
 
+/**
+ * What NVML says once of one GPU. `values` has the same names on every machine (native/gpu/nvml/facts.cc); a null has
+ * its fixed reason in `reasons`.
+ */
+export interface NativeGpu {
+  readonly values: Readonly<Record<string, string | number | boolean | null>>;
+  readonly reasons: Readonly<Record<string, string>>;
+  readonly instances: readonly NativeMigInstance[];
+}
+
+export interface NativeMigInstance {
+  readonly uuid: string;
+  readonly gpuInstance: number | null;
+  readonly computeInstance: number | null;
+  readonly memoryBytes: number | null;
+  readonly multiprocessors: number | null;
+}
+
+export interface NativeGpuSystem {
+  /** The libnvidia-ml that answered. */
+  readonly library: string;
+  readonly driverVersion: string | null;
+  readonly nvmlVersion: string | null;
+  /** Highest CUDA version of the driver, "13.0". */
+  readonly cudaVersion: string | null;
+  readonly simulated: boolean;
+  readonly gpus: readonly NativeGpu[];
+}
+
 /** The native functions, exactly as C++ exports them. Only files of lib/ that name it in their header use it. */
 export interface Binding {
   setErrorClass(errorClass: typeof WarpgaugeError): void;
@@ -156,6 +185,14 @@ export interface Binding {
   runSample(spec: NativeSampleSpec): NativeSample;
   /** Pins the calling thread, asks for SIGKILL when the parent dies and checks that it is still `parentPid`. */
   enterChild(options: { readonly parentPid: number; readonly cpu: number }): void;
+
+  // native/addon/gpu_addon.cc
+  /**
+   * The GPUs by NVML, each asked once; `path` overrides the search for libnvidia-ml when not empty, `root` is put
+   * before /sys. Rejects with ERR_NO_DRIVER, ERR_LIBRARY_MISSING or ERR_NVML where there is nothing to ask. Takes as
+   * long as the driver does: a caller that must go on sets its own time limit.
+   */
+  readGpus(path: string, root: string): Promise<NativeGpuSystem>;
 
   // native/addon/probe_addon.cc: for doctor; opens and closes, changes nothing
   /** dlopen only: never calls an init function. Path of the library, or the loader's reason as an error. */

@@ -13,7 +13,10 @@
       "native/gpu/driver_gate.cc",
       "native/gpu/cuda/context.cc",
       "native/gpu/cuda/table.cc",
+      "native/gpu/nvml/device.cc",
+      "native/gpu/nvml/facts.cc",
       "native/gpu/nvml/reader.cc",
+      "native/gpu/nvml/scheme.cc",
       "native/gpu/nvml/table.cc"
     ],
     "memory_sources": [
@@ -38,6 +41,7 @@
       "native/addon/addon.cc",
       "native/addon/copy_addon.cc",
       "native/addon/errors.cc",
+      "native/addon/gpu_addon.cc",
       "native/addon/options_reader.cc",
       "native/addon/probe_addon.cc",
       "native/addon/region_addon.cc",

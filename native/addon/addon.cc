@@ -1,6 +1,7 @@
 #include "addon/copy_addon.h"
 #include "addon/environment.h"
 #include "addon/errors.h"
+#include "addon/gpu_addon.h"
 #include "addon/napi_setup.h"
 #include "addon/probe_addon.h"
 #include "addon/region_addon.h"
@@ -23,6 +24,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment);  // owned by Node from here on
   InitErrors(env, exports);
   InitCopy(env, exports);
+  InitGpu(env, exports);
   exports.Set("monotonicNs", Napi::Function::New(env, MonotonicNsJs, "monotonicNs"));
   exports.Set("utcOffsetNs", Napi::Function::New(env, UtcOffsetNsJs, "utcOffsetNs"));
   InitProbes(env, exports);

@@ -3,17 +3,6 @@
 namespace warpgauge {
 namespace {
 
-// The metric will not come back on this device with this library.
-bool IsPermanent(NvmlReturn code) {
-  return code == kNvmlNotSupported || code == kNvmlDeprecated || code == kNvmlFunctionNotFound ||
-         code == kNvmlNoPermission;
-}
-
-bool IsLost(NvmlReturn code) {
-  return code == kNvmlGpuIsLost || code == kNvmlResetRequired || code == kNvmlVersionMismatch ||
-         code == kNvmlUnknown;
-}
-
 template <typename F, typename... Before>
 NvmlReturn AskUnsigned(F* function, int64_t* value, Before... before) {
   if (function == nullptr) return kNvmlFunctionNotFound;
@@ -97,8 +86,8 @@ NvmlReading NvmlReader::Read() {
     out.code = lost_ != kNvmlSuccess ? lost_ : given_up_[i];
     if (out.code != kNvmlSuccess) continue;
     out.code = Ask(static_cast<NvmlMetric>(i), &out.value);
-    if (IsLost(out.code)) lost_ = out.code;
-    if (IsPermanent(out.code)) given_up_[i] = out.code;
+    if (NvmlIsLost(out.code)) lost_ = out.code;
+    if (NvmlIsPermanent(out.code)) given_up_[i] = out.code;
   }
   return reading;
 }

@@ -13,6 +13,8 @@ NvmlTable ResolveNvml(const std::function<void*(const char*)>& find, const std::
   if (table.name == nullptr) table.missing.emplace_back(#name);
   WARPGAUGE_NVML_FUNCTIONS(WARPGAUGE_RESOLVE)
 #undef WARPGAUGE_RESOLVE
+  table.has_conf_compute_memory = find("nvmlDeviceGetConfComputeMemSizeInfo") != nullptr;
+  table.has_process_details = find("nvmlDeviceGetRunningProcessDetailList") != nullptr;
   return table;
 }
 
@@ -100,6 +102,52 @@ const char* NvmlErrorText(NvmlReturn code) {
     default:
       return "an internal driver error";
   }
+}
+
+const char* NvmlReason(NvmlReturn code) {
+  switch (code) {
+    case kNvmlSuccess:
+      return "ok";
+    case kNvmlNotSupported:
+    case kNvmlDeprecated:
+      return "not_supported";
+    case kNvmlNoPermission:
+      return "no_permission";
+    case kNvmlFunctionNotFound:
+    case kNvmlArgumentVersionMismatch:
+      return "function_not_found";
+    case kNvmlNotFound:
+    case kNvmlNoData:
+      return "no_data";
+    case kNvmlNotReady:
+      return "not_ready";
+    case kNvmlTimeout:
+      return "timeout";
+    case kNvmlResetRequired:
+      return "reset_required";
+    case kNvmlOperatingSystem:
+      return "blocked_by_system";
+    case kNvmlGpuIsLost:
+    case kNvmlVersionMismatch:
+    case kNvmlUninitialized:
+    case kNvmlDriverNotLoaded:
+    case kNvmlUnknown:
+      return "lost";
+    default:
+      return "driver_error";
+  }
+}
+
+bool NvmlIsLost(NvmlReturn code) {
+  return code == kNvmlGpuIsLost || code == kNvmlResetRequired || code == kNvmlOperatingSystem ||
+         code == kNvmlVersionMismatch || code == kNvmlUninitialized ||
+         code == kNvmlDriverNotLoaded || code == kNvmlUnknown;
+}
+
+bool NvmlIsPermanent(NvmlReturn code) {
+  return code == kNvmlNotSupported || code == kNvmlDeprecated || code == kNvmlFunctionNotFound ||
+         code == kNvmlNoPermission || code == kNvmlArgumentVersionMismatch ||
+         code == kNvmlInvalidArgument;
 }
 
 Status NvmlStatus(NvmlReturn code, const char* function, const std::string& doing) {

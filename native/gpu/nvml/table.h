@@ -19,6 +19,10 @@ struct NvmlTable {
 
   std::string path;  // the file that was mapped
   std::vector<std::string> missing;
+  // Only these two tell the 32-byte process entries of drivers 535.43 to 535.86 from the 24-byte
+  // ones: those have the first and not yet the second. Never called.
+  bool has_conf_compute_memory = false;
+  bool has_process_details = false;
 
   // Driver 535 renamed it; older ones have only the second name. nullptr where neither exists.
   [[nodiscard]] auto ClocksEventReasons() const {
@@ -39,6 +43,14 @@ Result<NvmlTable> OpenNvml(const std::string& override_path);
 // Our own words for a return code: NVML's own table stops at 27 in drivers
 // that return higher codes.
 const char* NvmlErrorText(NvmlReturn code);
+
+// The fixed word for a return code in metadata and `state` rows: not_supported, no_permission,
+// function_not_found, lost, ...; "ok" for success.
+const char* NvmlReason(NvmlReturn code);
+// Nothing of this device can be read any more until it is found anew.
+bool NvmlIsLost(NvmlReturn code);
+// Neither this device nor this library will ever answer: stop asking.
+bool NvmlIsPermanent(NvmlReturn code);
 
 // A failed call as ERR_NVML (ERR_NO_DRIVER for DRIVER_NOT_LOADED, ERR_NO_DEVICE for NOT_FOUND,
 // ERR_SYMBOL_MISSING for FUNCTION_NOT_FOUND); `source` is the function, `number` the code.
