@@ -76,6 +76,13 @@ class Source {
   // Returns within 500 ms even while a driver call hangs (the hanging thread is abandoned with all
   // that it owns). Idempotent.
   virtual void Stop() {}
+  // For a source with own threads: ticks run and deadlines missed of each table, counted as a lane
+  // counts them (ticks + missed = deadlines that have passed). Any thread.
+  struct Ticks {
+    uint64_t ticks = 0;
+    uint64_t missed = 0;
+  };
+  [[nodiscard]] virtual std::vector<Ticks> ticks() const { return {}; }
   // Named cost histograms beyond the one per table that the lane keeps: "nvmlDeviceGetPowerUsage".
   struct Cost {
     std::string name;

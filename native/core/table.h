@@ -59,6 +59,8 @@ struct TableSpec {
   uint32_t rows_per_tick = 1;
   // Cadence of this table where it differs from the source's; 0: the source's.
   int64_t interval_ns = 0;
+  // A driver library or device that calls itself "Simulated" is behind it.
+  bool simulated = false;
 };
 
 // Width of one cell in bytes; 0 for kBool (one bit).
