@@ -8,7 +8,16 @@
       "native/core/slab.cc",
       "native/core/table_writer.cc"
     ],
-    "os_sources": ["native/os/cpu_cache.cc", "native/os/kernel_probe.cc", "native/os/perf_event.cc", "native/os/vmstat.cc"],
+    "os_sources": [
+      "native/os/cpu_cache.cc",
+      "native/os/kernel_probe.cc",
+      "native/os/perf_event.cc",
+      "native/os/named_columns.cc",
+      "native/os/pread_file.cc",
+      "native/os/source_support.cc",
+      "native/os/vmstat.cc",
+      "native/os/vmstat_source.cc"
+    ],
     "gpu_sources": [
       "native/gpu/driver_gate.cc",
       "native/gpu/cuda/context.cc",

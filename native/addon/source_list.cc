@@ -1,5 +1,7 @@
 #include "addon/source_list.h"
 
+#include "os/vmstat_source.h"
+
 namespace warpgauge {
 namespace {
 
@@ -9,6 +11,7 @@ struct Entry {
 };
 
 constexpr Entry kSources[] = {
+    {"vmstat", MakeVmstatSource},
     {nullptr, nullptr},  // ends the list
 };
 

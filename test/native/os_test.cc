@@ -4,10 +4,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <utility>
 
@@ -17,33 +15,11 @@
 #include "os/kernel_probe.h"
 #include "os/perf_event.h"
 #include "os/vmstat.h"
+#include "tree.h"
 
 namespace {
 
 using namespace warpgauge;  // NOLINT(google-build-using-namespace): the subject of every test here
-
-// A folder that is gone again at the end of the test.
-class Tree {
- public:
-  Tree() {
-    std::string name = (std::filesystem::temp_directory_path() / "warpgauge-os-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    root_ = name;
-  }
-  Tree(const Tree&) = delete;
-  Tree& operator=(const Tree&) = delete;
-  ~Tree() { std::filesystem::remove_all(root_); }
-
-  void Write(const std::string& path, const std::string& text) const {
-    const std::filesystem::path file = root_ + path;
-    std::filesystem::create_directories(file.parent_path());
-    std::ofstream(file) << text;
-  }
-  [[nodiscard]] const std::string& root() const { return root_; }
-
- private:
-  std::string root_;
-};
 
 // Linux 6.18, KVM guest, 2 CPUs: lines around those that are read.
 const char* const kVmStat =
