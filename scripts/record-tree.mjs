@@ -1,5 +1,6 @@
-// node scripts/record-tree.mjs FOLDER: copies the files of this machine that tell of huge pages, THP, memory and
-// cgroup limits into FOLDER, for tests that read a recorded machine. Name the folder after machine and kernel.
+// node scripts/record-tree.mjs FOLDER: copies the files of this machine that tell of huge pages, THP, memory, cgroup
+// limits, and all that the system sources of Monitor read, into FOLDER, for tests that read a recorded machine. Name the
+// folder after machine and kernel.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
@@ -38,7 +39,10 @@ const lines = (wanted) => (text) =>
 // Whole files would also tell paths and programs of the machine that are nobody's business.
 record('/proc/self/mountinfo', lines(/ - cgroup/));
 record('/proc/self/cgroup', lines(/^\d+:(.*hugetlb.*)?:/));
-record('/proc/meminfo', lines(/^(Mem|Huge|Anon)/));
+for (const name of ['vmstat', 'meminfo', 'stat', 'diskstats', 'net/dev']) {
+  record(join('/proc', name));
+}
+for (const name of names('/proc/pressure')) record(join('/proc/pressure', name));
 
 const nodes = '/sys/devices/system/node';
 const pools = [
@@ -50,6 +54,30 @@ const pools = [
 for (const pool of pools) {
   for (const size of names(pool)) {
     for (const name of names(join(pool, size))) record(join(pool, size, name));
+  }
+}
+
+for (const node of names(nodes).filter((name) => /^node\d+$/.test(name))) {
+  for (const name of ['numastat', 'meminfo']) record(join(nodes, node, name));
+}
+const devices = '/sys/bus/pci/devices';
+for (const device of names(devices)) {
+  const files = names(join(devices, device)).filter((name) =>
+    /^(current|max)_link_(speed|width)$|^aer_dev_/.test(name),
+  );
+  for (const name of [...files, 'class', 'vendor', 'device', 'power/runtime_status']) {
+    record(join(devices, device, name));
+  }
+}
+const zones = '/sys/class/thermal';
+for (const zone of names(zones).filter((name) => name.startsWith('thermal_zone'))) {
+  for (const name of ['type', 'temp']) record(join(zones, zone, name));
+}
+const cpus = '/sys/devices/system/cpu';
+for (const cpu of names(cpus).filter((name) => /^cpu\d+$/.test(name))) {
+  record(join(cpus, cpu, 'cpufreq/scaling_cur_freq'));
+  for (const name of names(join(cpus, cpu, 'thermal_throttle'))) {
+    record(join(cpus, cpu, 'thermal_throttle', name));
   }
 }
 
