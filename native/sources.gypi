@@ -11,8 +11,11 @@
     "os_sources": [
       "native/os/cpu_cache.cc",
       "native/os/kernel_probe.cc",
-      "native/os/perf_event.cc",
       "native/os/named_columns.cc",
+      "native/os/perf_event.cc",
+      "native/os/perf_event_name.cc",
+      "native/os/perf_event_name_table.cc",
+      "native/os/perf_events.cc",
       "native/os/pread_file.cc",
       "native/os/source_support.cc",
       "native/os/vmstat.cc",

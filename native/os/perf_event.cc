@@ -1,13 +1,11 @@
 #include "os/perf_event.h"
 
-#include <linux/perf_event.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <string>
-#include <utility>
 
 namespace warpgauge {
 namespace {
@@ -24,15 +22,46 @@ constexpr uint64_t kDtlbLoadMisses = PERF_COUNT_HW_CACHE_DTLB |
                                      (static_cast<uint64_t>(PERF_COUNT_HW_CACHE_OP_READ) << 8) |
                                      (static_cast<uint64_t>(PERF_COUNT_HW_CACHE_RESULT_MISS) << 16);
 
-Status OpenError(int error, bool exclude_kernel) {
-  const bool refused = error == EACCES || error == EPERM;
+Status OpenError(int error, const perf_event_attr& attr, const PerfEventTarget& target) {
+  const char* code = "ERR_SYSCALL";
   std::string message = std::string("perf_event_open: ") + std::strerror(error);
-  if (error == ENOENT) message += " (this CPU or hypervisor has no such event)";
-  Status status(refused ? "ERR_PERMISSION" : "ERR_SYSCALL", std::move(message));
-  if (refused) {
-    status = std::move(status).WithFix(exclude_kernel ? "sudo sysctl kernel.perf_event_paranoid=2"
-                                                      : "sudo sysctl kernel.perf_event_paranoid=1");
+  std::string fix;
+  switch (error) {
+    case EACCES:
+    case EPERM:
+      code = "ERR_PERMISSION";
+      // Level 2 forbids the kernel, 1 whole CPUs, 0 raw tracepoint data (kernel/events/core.c).
+      if (target.pid < 0 || target.is_cgroup) {
+        fix = "sudo sysctl kernel.perf_event_paranoid=0";
+      } else if (attr.exclude_kernel == 0) {
+        fix = "sudo sysctl kernel.perf_event_paranoid=1";
+      } else {
+        fix = "sudo sysctl kernel.perf_event_paranoid=2";
+      }
+      break;
+    case ESRCH:
+      code = "ERR_GONE";
+      break;
+    case EMFILE:
+    case ENFILE:
+      fix = "ulimit -n 1048576";
+      break;
+    case ENOENT:
+    case ENODEV:
+    case ENXIO:
+    case EOPNOTSUPP:
+      code = "ERR_UNAVAILABLE";
+      message += " (this CPU or hypervisor has no such event)";
+      break;
+    case ENOSYS:
+      code = "ERR_UNAVAILABLE";
+      message += " (this kernel or container has no perf events)";
+      break;
+    default:
+      break;
   }
+  Status status(code, std::move(message));
+  if (!fix.empty()) status = std::move(status).WithFix(std::move(fix));
   return std::move(status).WithSource("perf_event_open", error);
 }
 
@@ -49,52 +78,57 @@ Result<PerfCounter> OpenWithKernelIfAllowed(uint32_t type, uint64_t config, cons
 
 }  // namespace
 
-PerfCounter::PerfCounter(PerfCounter&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)),
-      time_enabled_ns_(other.time_enabled_ns_),
-      time_running_ns_(other.time_running_ns_) {}
-
-PerfCounter& PerfCounter::operator=(PerfCounter&& other) noexcept {
+PerfEventFd& PerfEventFd::operator=(PerfEventFd&& other) noexcept {
   if (this != &other) {
     if (fd_ >= 0) close(fd_);
     fd_ = std::exchange(other.fd_, -1);
-    time_enabled_ns_ = other.time_enabled_ns_;
-    time_running_ns_ = other.time_running_ns_;
   }
   return *this;
 }
 
-PerfCounter::~PerfCounter() {
+PerfEventFd::~PerfEventFd() {
   if (fd_ >= 0) close(fd_);
 }
 
-Result<PerfCounter> PerfCounter::OpenForThread(uint32_t type,
-                                               uint64_t config,
-                                               bool exclude_kernel) {
+perf_event_attr MakePerfEventAttr(uint32_t type, uint64_t config) {
   perf_event_attr attr;
   std::memset(&attr, 0, sizeof(attr));
   attr.type = type;
   attr.size = sizeof(attr);
   attr.config = config;
+  return attr;
+}
+
+Result<PerfEventFd> OpenPerfEvent(const perf_event_attr& attr,
+                                  const PerfEventTarget& target,
+                                  int group) {
+  perf_event_attr given = attr;  // the kernel writes the size it knows into it when it is smaller
+  const uint64_t flags = PERF_FLAG_FD_CLOEXEC | (target.is_cgroup ? PERF_FLAG_PID_CGROUP : 0);
+  const int64_t fd = syscall(SYS_perf_event_open, &given, target.pid, target.cpu, group, flags);
+  if (fd < 0) return OpenError(errno, attr, target);
+  return PerfEventFd(static_cast<int>(fd));
+}
+
+Result<PerfCounter> PerfCounter::OpenForThread(uint32_t type,
+                                               uint64_t config,
+                                               bool exclude_kernel) {
+  perf_event_attr attr = MakePerfEventAttr(type, config);
   attr.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING;
   attr.exclude_kernel = exclude_kernel ? 1 : 0;
   attr.exclude_hv = 1;
-  const int64_t fd = syscall(SYS_perf_event_open,
-                             &attr,
-                             /*pid=*/0,
-                             /*cpu=*/-1,
-                             /*group_fd=*/-1,
-                             PERF_FLAG_FD_CLOEXEC);
-  if (fd < 0) return OpenError(errno, exclude_kernel);
+  Result<PerfEventFd> fd = OpenPerfEvent(attr, PerfEventTarget{});
+  if (!fd.ok()) return fd.status;
   PerfCounter counter;
-  counter.fd_ = static_cast<int>(fd);
+  counter.fd_ = std::move(fd.value);
   return counter;
 }
 
 bool PerfCounter::Read(uint64_t* value) {
-  if (fd_ < 0) return false;
+  if (!fd_.is_open()) return false;
   Reading reading{};
-  if (read(fd_, &reading, sizeof(reading)) != static_cast<ssize_t>(sizeof(reading))) return false;
+  if (read(fd_.get(), &reading, sizeof(reading)) != static_cast<ssize_t>(sizeof(reading))) {
+    return false;
+  }
   time_enabled_ns_ = reading.time_enabled;
   time_running_ns_ = reading.time_running;
   *value = reading.value;
