@@ -7,31 +7,35 @@
  * names the call log: one line per call, appended, `<CLOCK_MONOTONIC ns> <function>(<arguments>) =
  * <result>`.
  *
+ * A key written `key@MS` holds from MS milliseconds after the start of the machine on; the line
+ * with the latest start that has passed counts. So errors between two times are `error.f@1000 = 15`
+ * and `error.f@2000 = 0`.
+ *
  * Both libraries
  *   devices = 1                      how many; 0 makes cuInit fail with 100 (NO_DEVICE)
- *   name = Simulated NVIDIA H200     comma list, one per device; "Simulated " is put before any
- * other name pci = 0000:83:00.0               comma list; further devices follow on the next buses
+ *   name = Simulated NVIDIA H200     comma list, one per device; "Simulated " is put before others
+ *   pci = 0000:83:00.0               comma list; further devices follow on the next buses
  *   error.<function> = CODE@N        this function fails from its Nth call on (N = 1: always); a
- * fault of the device: pending copies are dropped, as a dead GPU drops them error_once.<function> =
- * CODE@N   only the Nth call fails; pending copies go on latency_us.<function> = T        every
- * call takes T microseconds longer
- *
- * libcuda
+ *                                    fault of the device: pending copies are dropped, as a dead GPU
+ *                                    drops them
+ *   error_once.<function> = CODE@N   only the Nth call fails; pending copies go on
  *   error_from_call = CODE@N         every function fails from the Nth call of any function on
  *   error_at_call = CODE@N           only the Nth call fails
- *   delay_us = 100                   an asynchronous operation completes this long after its turn
- * has come ignore_sync = 0                  1: cuStreamSynchronize returns at once, so that a test
- * can show that unfinished copies are found check_order = 1                  wrong call orders fail
- * with 999 and a VIOLATION line in the log memory_bytes = 150754820096      device memory (143771
- * MiB, as on an H200) driver_version = 13010 cc_major = 9, cc_minor = 0, multiprocessors = 132,
- * pageable_access = 0, host_page_tables = 0
+ *   latency_us.<function> = T        every call takes T microseconds longer
+ *   start_ns = T                     CLOCK_MONOTONIC at which the machine's time is 0; default:
+ * when the script is first read live = 1                         the file may change while it runs
+ * (replace it by rename); the machine goes on and does not restart
  *
- * libnvidia-ml: a comma list gives the answers of successive calls, the last one stays. Defaults
- * are those of a loaded H200 with driver 590.48.01 (idle: sm_mhz 345, reasons 1). nvml.driver =
- * Simulated 590.48.01 nvml.sm_mhz = 1980, nvml.memory_mhz = 3201, nvml.pcie_gen = 5,
- * nvml.pcie_width = 16 nvml.pcie_gen_max = 5, nvml.pcie_width_max = 16, nvml.reasons = 0
- *   nvml.replays = 0, nvml.replays_step = 0    the counter grows by the step at every read
- *   nvml.lost_from_call = 0                    from this call about a device on: 15 (GPU_IS_LOST)
+ * libcuda
+ *   delay_us = 100                   an asynchronous operation completes this long after its turn
+ *                                    has come
+ *   ignore_sync = 0                  1: cuStreamSynchronize returns at once, so that a test can
+ * show that unfinished copies are found check_order = 1                  wrong call orders fail
+ * with 999 and a VIOLATION line in the log memory_bytes = 150754820096      device memory (143771
+ * MiB, as on an H200) driver_version = 13010, cc_major = 9, cc_minor = 0, multiprocessors = 132,
+ *   pageable_access = 0, host_page_tables = 0
+ *
+ * libnvidia-ml: see nvml_values.h.
  */
 #ifndef WARPGAUGE_TEST_FAKE_SCRIPT_H
 #define WARPGAUGE_TEST_FAKE_SCRIPT_H
@@ -46,19 +50,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define FAKE_EXPORT __attribute__((visibility("default")))
 #define FAKE_UNUSED __attribute__((unused))
-#define FAKE_TEXT 65536
-#define FAKE_ENTRIES 256
-#define FAKE_NAMES 128
+#define FAKE_TEXT 262144
+#define FAKE_ENTRIES 4096
+#define FAKE_SLOTS 8192 /* power of two */
+#define FAKE_NAMES 256
 
-typedef struct {
+typedef struct FakeEntry {
   char* key;
   char* value;
-  long reads; /* of a list of successive answers */
+  double from_ms;         /* of `key@MS`: holds from then on; -1: from the beginning */
+  long reads;             /* of a list of successive answers */
+  struct FakeEntry* next; /* same key, earlier line */
 } FakeEntry;
 
 typedef struct {
@@ -71,6 +79,10 @@ static char fake_text[FAKE_TEXT];                             /* as read, to see
 static char fake_parsed[FAKE_TEXT];
 static FakeEntry fake_entries[FAKE_ENTRIES];
 static int fake_entry_count;
+static FakeEntry* fake_slots[FAKE_SLOTS]; /* by key, the last line of each */
+static int64_t fake_start_ns;             /* zero of the simulated machine's time */
+static struct timespec fake_changed;      /* of the script file, for `live` */
+static int64_t fake_checked_ns;
 static FakeCounter fake_counters[FAKE_NAMES];
 static long fake_total_calls;
 static char fake_log_path[4096];
@@ -95,41 +107,39 @@ static char* FakeTrim(char* text) {
   return text;
 }
 
-/* 1 when the script is another one than before: the caller restarts its machine. fake_lock held. */
-static int FakeReload(void) {
-  static int loaded;
-  static char fresh[FAKE_TEXT];
-  const char* path = getenv("WARPGAUGE_FAKE_SCRIPT");
-  const char* log_path = getenv("WARPGAUGE_FAKE_LOG");
-  FILE* file = path != NULL && path[0] != '\0' ? fopen(path, "r") : NULL;
-  size_t length = 0;
+static FakeEntry** FakeSlot(const char* key) {
+  uint32_t hash = 2166136261u;
+  const char* at;
+  for (at = key; *at != '\0'; ++at) hash = (hash ^ (uint8_t)*at) * 16777619u;
+  for (;; ++hash) {
+    FakeEntry** slot = &fake_slots[hash & (FAKE_SLOTS - 1)];
+    if (*slot == NULL || strcmp((*slot)->key, key) == 0) return slot;
+  }
+}
+
+/* Milliseconds since the simulated machine started. fake_lock held, here and in what follows. */
+static double FakeMachineMs(void) { return (double)(FakeNow() - fake_start_ns) / 1e6; }
+
+/* The entry of `key` that holds now; NULL if none does. */
+static FakeEntry* FakeFind(const char* key) {
+  FakeEntry *entry = *FakeSlot(key), *best = NULL;
+  const double now =
+      entry != NULL && (entry->next != NULL || entry->from_ms >= 0) ? FakeMachineMs() : 0;
+  for (; entry != NULL; entry = entry->next) {
+    if (entry->from_ms <= now && (best == NULL || entry->from_ms > best->from_ms)) best = entry;
+  }
+  return best;
+}
+
+static void FakeParse(void) {
   char *line, *rest;
-  if (log_path == NULL) log_path = "";
-  if (strcmp(log_path, fake_log_path) != 0) {
-    if (fake_log_fd >= 0) close(fake_log_fd);
-    snprintf(fake_log_path, sizeof(fake_log_path), "%s", log_path);
-    fake_log_fd =
-        log_path[0] == '\0' ? -1 : open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  }
-  if (file != NULL) {
-    length = fread(fresh, 1, sizeof(fresh) - 1, file);
-    fclose(file);
-  } else if (path != NULL && path[0] != '\0') {
-    fprintf(stderr, "fake driver: cannot read WARPGAUGE_FAKE_SCRIPT %s\n", path);
-    abort();
-  }
-  fresh[length] = '\0';
-  if (loaded && strcmp(fresh, fake_text) == 0) return 0;
-  loaded = 1;
-  memcpy(fake_text, fresh, length + 1);
-  memcpy(fake_parsed, fresh, length + 1);
-  memset(fake_counters, 0, sizeof(fake_counters));
-  fake_total_calls = 0;
   fake_entry_count = 0;
+  memset(fake_slots, 0, sizeof(fake_slots));
   for (line = strtok_r(fake_parsed, "\n", &rest); line != NULL;
        line = strtok_r(NULL, "\n", &rest)) {
     char* comment = strchr(line, '#');
-    char* equals;
+    char *equals, *at;
+    FakeEntry *entry, **slot;
     if (comment != NULL) *comment = '\0';
     line = FakeTrim(line);
     if (line[0] == '\0') continue;
@@ -139,21 +149,78 @@ static int FakeReload(void) {
       abort();
     }
     *equals = '\0';
-    fake_entries[fake_entry_count].key = FakeTrim(line);
-    fake_entries[fake_entry_count].value = FakeTrim(equals + 1);
-    fake_entries[fake_entry_count].reads = 0;
-    ++fake_entry_count;
+    entry = &fake_entries[fake_entry_count++];
+    entry->key = FakeTrim(line);
+    entry->value = FakeTrim(equals + 1);
+    entry->reads = 0;
+    at = strchr(entry->key, '@');
+    entry->from_ms = at == NULL ? -1 : strtod(at + 1, NULL);
+    if (at != NULL) *at = '\0';
+    slot = FakeSlot(entry->key);
+    entry->next = *slot;
+    *slot = entry;
   }
+}
+
+/* The script's text, zero-terminated, into `out`. */
+static void FakeReadScript(const char* path, char* out) {
+  FILE* file = path != NULL && path[0] != '\0' ? fopen(path, "r") : NULL;
+  struct stat status;
+  size_t length = 0;
+  if (file != NULL) {
+    length = fread(out, 1, FAKE_TEXT - 1, file);
+    if (length == FAKE_TEXT - 1) abort();
+    if (fstat(fileno(file), &status) == 0) fake_changed = status.st_mtim;
+    fclose(file);
+  } else if (path != NULL && path[0] != '\0') {
+    fprintf(stderr, "fake driver: cannot read WARPGAUGE_FAKE_SCRIPT %s\n", path);
+    abort();
+  }
+  out[length] = '\0';
+}
+
+/* 1 when the script is another one than before: the caller restarts its machine. */
+static int FakeReload(void) {
+  static int loaded;
+  static char fresh[FAKE_TEXT], loaded_path[4096];
+  const char* path = getenv("WARPGAUGE_FAKE_SCRIPT");
+  const char* log_path = getenv("WARPGAUGE_FAKE_LOG");
+  const FakeEntry* start;
+  int same_file;
+  if (path == NULL) path = "";
+  if (log_path == NULL) log_path = "";
+  if (strcmp(log_path, fake_log_path) != 0) {
+    if (fake_log_fd >= 0) close(fake_log_fd);
+    snprintf(fake_log_path, sizeof(fake_log_path), "%s", log_path);
+    fake_log_fd =
+        log_path[0] == '\0' ? -1 : open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  }
+  FakeReadScript(path, fresh);
+  same_file = loaded && strcmp(path, loaded_path) == 0;
+  if (loaded && strcmp(fresh, fake_text) == 0) return 0;
+  snprintf(loaded_path, sizeof(loaded_path), "%s", path);
+  strcpy(fake_text, fresh);
+  strcpy(fake_parsed, fresh);
+  FakeParse();
+  if (same_file && FakeFind("live") != NULL) return 0; /* changed while it runs: same machine */
+  loaded = 1;
+  memset(fake_counters, 0, sizeof(fake_counters));
+  fake_total_calls = 0;
+  start = FakeFind("start_ns");
+  fake_start_ns = start != NULL ? strtoll(start->value, NULL, 0) : FakeNow();
   return 1;
 }
 
-/* fake_lock held, here and in the next four. */
-static FakeEntry* FakeFind(const char* key) {
-  int i;
-  for (i = fake_entry_count - 1; i >= 0; --i) {
-    if (strcmp(fake_entries[i].key, key) == 0) return &fake_entries[i];
+/* With `live = 1`: takes over a changed script file, looked at every 2 ms at most. */
+static FAKE_UNUSED void FakeFollow(void) {
+  const char* path = getenv("WARPGAUGE_FAKE_SCRIPT");
+  struct stat status;
+  if (path == NULL || FakeFind("live") == NULL || FakeNow() - fake_checked_ns < 2000000) return;
+  fake_checked_ns = FakeNow();
+  if (stat(path, &status) == 0 && (status.st_mtim.tv_sec != fake_changed.tv_sec ||
+                                   status.st_mtim.tv_nsec != fake_changed.tv_nsec)) {
+    FakeReload();
   }
-  return NULL;
 }
 
 /* Element `index` of a comma list; 0 when there are fewer. */
@@ -212,11 +279,11 @@ static void FakeLog(const char* function, int result, const char* format, va_lis
   if (write(fd, line, (size_t)n) != n) abort(); /* one write: lines of two libraries do not mix */
 }
 
-/* Every exported function begins here: counts, sleeps, and gives the scripted error, 0 if none.
- * `*device_fault` says that the error is one after which the device does nothing any more. */
-static int FakeEnter(const char* function, int* device_fault) {
+/* Counts the call and gives the scripted error, 0 if none; `*latency_us` is how long it is to
+ * take, `*number` which call of this function it is. */
+static int FakeBegin(const char* function, int* device_fault, long* latency_us, long* number) {
   char key[160];
-  long latency, call = 0;
+  long call = 0;
   int i, code, fault;
   pthread_mutex_lock(&fake_lock);
   for (i = 0; i < FAKE_NAMES; ++i) {
@@ -235,10 +302,19 @@ static int FakeEnter(const char* function, int* device_fault) {
   if (code == 0) code = FakeError(key, call, 0);
   if (code == 0) code = FakeError("error_at_call", fake_total_calls, 0);
   snprintf(key, sizeof(key), "latency_us.%s", function);
-  latency = (long)FakeNumber(key, 0);
+  *latency_us = (long)FakeNumber(key, 0);
+  *number = call;
   pthread_mutex_unlock(&fake_lock);
-  FakeSleepUs(latency);
   if (device_fault != NULL) *device_fault = fault;
+  return code;
+}
+
+/* Every exported function begins here: counts, sleeps, and gives the scripted error, 0 if none.
+ * `*device_fault` says that the error is one after which the device does nothing any more. */
+static FAKE_UNUSED int FakeEnter(const char* function, int* device_fault) {
+  long latency_us, call;
+  const int code = FakeBegin(function, device_fault, &latency_us, &call);
+  FakeSleepUs(latency_us);
   return code;
 }
 

@@ -1,0 +1,166 @@
+/*
+ * MIG, read calls only.
+ *
+ *   nvml.<i>.mig = 2:0:1c.3g.71gb, 3:0:2g.35gb, 9:0:1g.18gb~1, ...
+ * lists the instances as GPU instance : compute instance : name, in the order of their indices;
+ * `~N` is another generation: an instance that was destroyed and made again under the same ids,
+ * with another UUID. An empty element is a hole. The key makes the GPU one in MIG mode; `mig_mode`
+ * says otherwise. `mig@1000 = ...` reconfigures. Of an instance: gi.<gi>.memory_total, ... and the
+ * attributes ci.<gi>.<ci>.sms, copy_engines, decoders, encoders, jpegs, ofas, gpu_slices,
+ * compute_slices, memory_mib.
+ */
+#ifndef WARPGAUGE_TEST_FAKE_NVML_MIG_H
+#define WARPGAUGE_TEST_FAKE_NVML_MIG_H
+
+#include "nvml_device.h"
+
+typedef struct {
+  int gpu_instance, compute_instance, generation;
+  char name[48];
+} Instance;
+
+/* Element `index` of the list that holds now: 1, 0 for a hole, -1 past the end. fake_lock held. */
+static int InstanceAt(const Device* gpu, int index, Instance* out) {
+  char key[48], text[96];
+  const FakeEntry* entry;
+  const char* generation;
+  snprintf(key, sizeof(key), "nvml.%d.mig", gpu->index);
+  entry = FakeFind(key);
+  if (entry == NULL || !FakeElement(entry->value, index, text, sizeof(text))) return -1;
+  memset(out, 0, sizeof(*out));
+  if (sscanf(text, "%d:%d:%47[^~]", &out->gpu_instance, &out->compute_instance, out->name) < 2) {
+    return 0;
+  }
+  generation = strchr(text, '~');
+  out->generation = generation == NULL ? 0 : atoi(generation + 1);
+  return 1;
+}
+
+static int MigMode(const Device* device) {
+  char key[48];
+  const FakeEntry* mode;
+  snprintf(key, sizeof(key), "nvml.%d.mig_mode", device->index);
+  mode = FakeFind(key);
+  if (mode != NULL) return atoi(mode->value);
+  snprintf(key, sizeof(key), "nvml.%d.mig", device->index);
+  return FakeFind(key) != NULL;
+}
+
+static int FindInstance(const Device* mig, Instance* out) {
+  int i, there;
+  for (i = 0; (there = InstanceAt(&devices[mig->index], i, out)) >= 0; ++i) {
+    if (there == 1 && out->gpu_instance == mig->gpu_instance &&
+        out->compute_instance == mig->compute_instance && out->generation == mig->generation) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+static int MigIsCurrent(const Device* mig) {
+  Instance instance;
+  return FindInstance(mig, &instance);
+}
+
+static int HasGpuInstance(const Device* device, int gpu_instance) {
+  Instance instance;
+  int i, there;
+  for (i = 0; (there = InstanceAt(device, i, &instance)) >= 0; ++i) {
+    if (there == 1 && instance.gpu_instance == gpu_instance) return 1;
+  }
+  return 0;
+}
+
+FAKE_EXPORT int nvmlDeviceGetMigMode(Device* device, unsigned* current, unsigned* pending) {
+  int code = Enter("nvmlDeviceGetMigMode", device);
+  if (code == 0 && IsMig(device)) code = kNvNotSupported;
+  if (code == 0) {
+    pthread_mutex_lock(&fake_lock);
+    *current = (unsigned)MigMode(device);
+    *pending = ToU32(FieldOr(device, "mig_mode_pending", *current));
+    pthread_mutex_unlock(&fake_lock);
+  }
+  return Leave("nvmlDeviceGetMigMode", code);
+}
+
+FAKE_EXPORT int nvmlDeviceGetMaxMigDeviceCount(Device* device, unsigned* count) {
+  return AnswerU32("nvmlDeviceGetMaxMigDeviceCount", device, "mig_max", 7, count);
+}
+
+FAKE_EXPORT int nvmlDeviceGetMigDeviceHandleByIndex(Device* device, unsigned index, Device** out) {
+  Instance instance;
+  int i, n, code = Enter("nvmlDeviceGetMigDeviceHandleByIndex", device);
+  pthread_mutex_lock(&fake_lock);
+  if (code == 0 && InstanceAt(device, (int)index, &instance) != 1) code = kNvNotFound;
+  if (code == 0 && !MigMode(device)) code = kNvNotSupported;
+  if (code == 0) {
+    Device* found = NULL;
+    n = mig_count[device->index];
+    for (i = 0; i < n; ++i) {
+      Device* known = &mig_devices[device->index][i];
+      if (known->gpu_instance == instance.gpu_instance &&
+          known->compute_instance == instance.compute_instance &&
+          known->generation == instance.generation) {
+        found = known;
+      }
+    }
+    if (found == NULL && n < kMaxMig) {
+      found = &mig_devices[device->index][mig_count[device->index]++];
+      found->index = device->index;
+      found->gpu_instance = instance.gpu_instance;
+      found->compute_instance = instance.compute_instance;
+      found->generation = instance.generation;
+    }
+    if (found == NULL) abort();
+    *out = found;
+  }
+  pthread_mutex_unlock(&fake_lock);
+  return FakeLeave("nvmlDeviceGetMigDeviceHandleByIndex", code, "%u", index);
+}
+
+FAKE_EXPORT int nvmlDeviceIsMigDeviceHandle(Device* device, unsigned* is) {
+  const int code = Enter("nvmlDeviceIsMigDeviceHandle", device);
+  if (code == 0) *is = (unsigned)IsMig(device);
+  return Leave("nvmlDeviceIsMigDeviceHandle", code);
+}
+
+static int InstanceId(const char* function, const Device* device, int compute, unsigned* out) {
+  int code = Enter(function, device);
+  if (code == 0 && !IsMig(device)) code = kNvNotSupported;
+  if (code == 0) *out = (unsigned)(compute ? device->compute_instance : device->gpu_instance);
+  return Leave(function, code);
+}
+FAKE_EXPORT int nvmlDeviceGetGpuInstanceId(Device* device, unsigned* out) {
+  return InstanceId("nvmlDeviceGetGpuInstanceId", device, 0, out);
+}
+FAKE_EXPORT int nvmlDeviceGetComputeInstanceId(Device* device, unsigned* out) {
+  return InstanceId("nvmlDeviceGetComputeInstanceId", device, 1, out);
+}
+
+FAKE_EXPORT int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(Device* device, Device** out) {
+  int code = Enter("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", device);
+  if (code == 0 && !IsMig(device)) code = kNvInvalidArgument;
+  if (code == 0) *out = &devices[device->index];
+  return Leave("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", code);
+}
+
+FAKE_EXPORT int nvmlDeviceGetAttributes_v2(Device* device, NvAttributes* out) {
+  int code = Enter("nvmlDeviceGetAttributes_v2", device);
+  if (code == 0 && !IsMig(device)) code = kNvNotSupported;
+  if (code == 0) {
+    pthread_mutex_lock(&fake_lock);
+    out->sms = ToU32(FieldOr(device, "sms", 16));
+    out->copy_engines = ToU32(FieldOr(device, "copy_engines", 1));
+    out->decoders = ToU32(FieldOr(device, "decoders", 1));
+    out->encoders = ToU32(FieldOr(device, "encoders", 0));
+    out->jpegs = ToU32(FieldOr(device, "jpegs", 1));
+    out->ofas = ToU32(FieldOr(device, "ofas", 0));
+    out->gpu_slices = ToU32(FieldOr(device, "gpu_slices", 1));
+    out->compute_slices = ToU32(FieldOr(device, "compute_slices", 1));
+    out->memory_mib = ToU64(FieldOr(device, "memory_mib", 16384));
+    pthread_mutex_unlock(&fake_lock);
+  }
+  return Leave("nvmlDeviceGetAttributes_v2", code);
+}
+
+#endif
