@@ -166,6 +166,19 @@ export interface NativeGpuSystem {
   readonly gpus: readonly NativeGpu[];
 }
 
+/** The clocks of this machine at one instant; see native/core/clock_anchor.h. */
+export interface NativeClockAnchor {
+  readonly monotonicNs: bigint;
+  readonly realtimeNs: bigint;
+  readonly boottimeNs: bigint;
+  /** The three belong to one instant up to half of this. */
+  readonly bracketNs: number;
+  /** Of adjtimex: 0 synchronized, 1-4 a leap second, 5 not synchronized; null: the call is forbidden, see `error`. */
+  readonly state: number | null;
+  readonly error: number | null;
+  readonly maxErrorNs: number | null;
+}
+
 /** The native functions, exactly as C++ exports them. Only files of lib/ that name it in their header use it. */
 export interface Binding {
   setErrorClass(errorClass: typeof WarpgaugeError): void;
@@ -173,6 +186,9 @@ export interface Binding {
   monotonicNs(): bigint;
   /** What to add to CLOCK_MONOTONIC to get UTC, ns; one number for the whole process. */
   utcOffsetNs(): bigint;
+
+  // native/addon/clock_addon.cc
+  readClockAnchor(): NativeClockAnchor;
 
   // native/addon/region_addon.cc
   allocateRegion(options: NativeRegionOptions): Promise<NativeRegion>;

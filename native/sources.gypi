@@ -2,6 +2,7 @@
   "variables": {
     "core_sources": [
       "native/core/clock.cc",
+      "native/core/clock_anchor.cc",
       "native/core/dynamic_library.cc",
       "native/core/glibc_floor.cc",
       "native/core/name_list.cc",
@@ -51,6 +52,7 @@
     ],
     "addon_sources": [
       "native/addon/addon.cc",
+      "native/addon/clock_addon.cc",
       "native/addon/copy_addon.cc",
       "native/addon/errors.cc",
       "native/addon/gpu_addon.cc",

@@ -1,3 +1,4 @@
+#include "addon/clock_addon.h"
 #include "addon/copy_addon.h"
 #include "addon/environment.h"
 #include "addon/errors.h"
@@ -23,6 +24,7 @@ Napi::Value UtcOffsetNsJs(const Napi::CallbackInfo& info) {
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment);  // owned by Node from here on
   InitErrors(env, exports);
+  InitClock(env, exports);
   InitCopy(env, exports);
   InitGpu(env, exports);
   exports.Set("monotonicNs", Napi::Function::New(env, MonotonicNsJs, "monotonicNs"));

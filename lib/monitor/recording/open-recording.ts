@@ -1,0 +1,173 @@
+import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type RecordBatch, RecordBatchReader, type Schema, Table } from '../../arrow.ts';
+import { WarpgaugeError } from '../../errors.ts';
+import { didYouMean } from '../../near-match.ts';
+import {
+  ENVIRONMENT_FILE,
+  isRunning,
+  MARKS_FILE,
+  type Manifest,
+  type ManifestTable,
+  readManifest,
+} from './manifest.ts';
+import { parseInbox } from './mark-inbox.ts';
+import type { Mark } from './own-tables.ts';
+import { readMessage, type StreamScan, scanStream } from './stream-scan.ts';
+
+/** One table of a recording on disk. */
+export interface RecordedTable extends ManifestTable {
+  readonly schema: Schema;
+  /** True: the file ends in the middle of a batch, or has no end; its whole batches are read all the same. */
+  readonly torn: boolean;
+  /** Batches that are whole. */
+  readonly batches: number;
+}
+
+/** A recording on disk, finished, running or torn. */
+export interface OpenRecording {
+  readonly dir: string;
+  readonly manifest: Manifest;
+  /** `environment.json`, or null where it is missing. */
+  readonly environment: unknown;
+  /** A process is still writing it: what is read is what was there when it was opened. */
+  readonly running: boolean;
+  /** `rows` are those that are in the file, whatever the manifest says. Tables without a whole schema are left out. */
+  readonly tables: readonly RecordedTable[];
+  /** A table in memory, with all whole batches. */
+  table(name: string): Promise<Table>;
+  /** The batches of a table one by one: memory stays flat for a file of any size. */
+  batches(name: string): AsyncGenerator<RecordBatch, void, undefined>;
+  /** Everything that was named, in the order of time. */
+  marks(): Promise<Mark[]>;
+}
+
+interface Scanned {
+  readonly path: string;
+  readonly scan: StreamScan;
+}
+
+async function* wholeMessages(file: FileHandle, scan: StreamScan): AsyncGenerator<Buffer> {
+  for (const message of scan.messages) yield await readMessage(file, message);
+}
+
+async function* readBatches({ path, scan }: Scanned): AsyncGenerator<RecordBatch, void, undefined> {
+  const file = await open(path, 'r');
+  try {
+    const reader = await RecordBatchReader.from(wholeMessages(file, scan));
+    for await (const batch of reader) yield batch;
+  } finally {
+    await file.close();
+  }
+}
+
+async function scanFile(path: string): Promise<{ scan: StreamScan; schema: Schema | null } | null> {
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw cause;
+  }
+  try {
+    const scan = await scanStream(file);
+    const [first] = scan.messages;
+    if (first === undefined) return { scan, schema: null };
+    const reader = RecordBatchReader.from(await readMessage(file, first)).open();
+    return { scan, schema: reader.schema };
+  } finally {
+    await file.close();
+  }
+}
+
+const byTime = (a: Mark, b: Mark): number => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0);
+
+function marksOf(batch: RecordBatch): Mark[] {
+  const times = batch.getChild('time')?.data[0]?.values as BigInt64Array;
+  const names = batch.getChild('name');
+  const attributes = batch.getChild('attributes');
+  return Array.from({ length: batch.numRows }, (_, at) => {
+    const text = attributes?.get(at) as string | null | undefined;
+    return {
+      time: times[at] as bigint,
+      name: String(names?.get(at)),
+      attributes: text ? (JSON.parse(text) as Mark['attributes']) : null,
+    };
+  });
+}
+
+/**
+ * Opens a recording. Of a file that was cut (a killed recorder, a full disk) all whole batches are read;
+ * nothing is changed: `recover` makes it whole for other readers.
+ *
+ * @throws WarpgaugeError `ERR_RECORDING` when the folder holds no recording.
+ *
+ * @example
+ * ```ts
+ * import { monitor } from 'warpgauge';
+ * const recording = await monitor.openRecording('run');
+ * for (const { name, rows, missed } of recording.tables) console.log(name, rows, missed);
+ * const vmstat = await recording.table('vmstat');
+ * ```
+ */
+export async function openRecording(dir: string): Promise<OpenRecording> {
+  const manifest = await readManifest(dir);
+  const scanned = new Map<string, Scanned>();
+  const tables: RecordedTable[] = [];
+  for (const described of manifest.tables) {
+    const path = join(dir, described.file);
+    const found = await scanFile(path);
+    if (found === null || found.schema === null) continue;
+    const { scan, schema } = found;
+    scanned.set(described.name, { path, scan });
+    tables.push({
+      ...described,
+      rows: scan.rows,
+      bytes: scan.validBytes,
+      schema,
+      torn: !scan.complete,
+      batches: scan.messages.filter(({ kind }) => kind === 'batch').length,
+    });
+  }
+  const find = (name: string): Scanned => {
+    const found = scanned.get(name);
+    if (found !== undefined) return found;
+    const names = [...scanned.keys()];
+    throw new WarpgaugeError(
+      'ERR_INVALID_ARGUMENT',
+      `Expected a table of ${dir} (${names.join(', ')}) but received ${JSON.stringify(name)}${didYouMean(name, names)}`,
+    );
+  };
+  const environment = await readFile(join(dir, ENVIRONMENT_FILE), 'utf8').then(
+    JSON.parse,
+    () => null,
+  );
+  return {
+    dir,
+    manifest,
+    environment,
+    running: isRunning(manifest),
+    tables,
+    async table(name) {
+      const from = find(name);
+      const batches: RecordBatch[] = [];
+      for await (const batch of readBatches(from)) batches.push(batch);
+      const schema = tables.find((table) => table.name === name)?.schema as Schema;
+      return new Table(schema, batches);
+    },
+    batches: (name) => readBatches(find(name)),
+    async marks() {
+      const marks: Mark[] = [];
+      if (scanned.has('mark')) {
+        for await (const batch of readBatches(find('mark'))) marks.push(...marksOf(batch));
+      }
+      // Marks of other processes that a killed recorder did not come to copy.
+      const inbox = await readFile(join(dir, MARKS_FILE)).catch(() => Buffer.alloc(0));
+      const known = new Set(marks.map(({ time, name }) => `${time} ${name}`));
+      for (const mark of parseInbox(inbox, BigInt(manifest.clock.utcOffsetNs)).marks) {
+        if (!known.has(`${mark.time} ${mark.name}`)) marks.push(mark);
+      }
+      return marks.sort(byTime);
+    },
+  };
+}

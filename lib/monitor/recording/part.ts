@@ -1,0 +1,275 @@
+import { randomUUID } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { RecordBatch } from '../../arrow.ts';
+import { environment } from '../../host/index.ts';
+import { processStart } from '../../host/process.ts';
+import { packageVersion } from '../../version.ts';
+import type { SamplerStats, StateRow, TableInfo, TableStats } from '../types.ts';
+import type { ClockWatch } from './clock-watch.ts';
+import {
+  bootId,
+  ENVIRONMENT_FILE,
+  MANIFEST_SCHEMA,
+  type Manifest,
+  type ManifestTable,
+  makeFolder,
+  RESERVE_FILE,
+  type RecordingEnd,
+  writeJson,
+  writeManifest,
+} from './manifest.ts';
+import { MarkInbox } from './mark-inbox.ts';
+import { outputError } from './output-error.ts';
+import {
+  clockRow,
+  clockTable,
+  type Mark,
+  markRow,
+  markTable,
+  type OwnTable,
+  stateRow,
+  stateTable,
+} from './own-tables.ts';
+import { TableFile } from './table-file.ts';
+
+/** Room for the last manifest on a disk that is full. */
+const RESERVE_BYTES = 64 * 1024;
+
+export interface PartOptions {
+  readonly dir: string;
+  readonly tables: readonly TableInfo[];
+  readonly utcOffsetNs: bigint;
+  readonly batchMs: number;
+  readonly holdMs: number;
+  readonly argv: readonly string[];
+  readonly command: readonly string[] | null;
+  readonly part: number | null;
+  readonly run: string;
+  readonly clocks: ClockWatch;
+  /** Counts of the sampler when this part begins: what its manifest says is the difference. */
+  readonly before: SamplerStats;
+  /** Whether other processes may set marks: not in the dump of a flight recorder. */
+  readonly live: boolean;
+}
+
+interface Written {
+  readonly info: TableInfo;
+  readonly file: TableFile;
+  sha256: string | null;
+}
+
+const OWN: readonly (() => OwnTable)[] = [clockTable, stateTable, markTable];
+
+const fileOf = (table: string): string => `${table}.arrows`;
+
+function countsOf(stats: SamplerStats, table: string): TableStats | null {
+  return stats.tables.find((each) => each.table === table) ?? null;
+}
+
+/**
+ * One folder of a recording: a table file per table, the recorder's own tables, the manifest. Calls must not overlap:
+ * the recorder runs one after the other.
+ */
+export class RecordingPart {
+  readonly dir: string;
+  readonly #options: PartOptions;
+  readonly #started = new Date().toISOString();
+  readonly #written = new Map<string, Written>();
+  readonly #own = new Map<string, OwnTable>();
+  #environment: Awaited<ReturnType<typeof environment>> | null = null;
+  #inbox: MarkInbox | null = null;
+
+  private constructor(options: PartOptions) {
+    this.dir = options.dir;
+    this.#options = options;
+  }
+
+  /** @throws WarpgaugeError `ERR_OUTPUT`; what was made so far is removed again where it is ours. */
+  static async create(options: PartOptions): Promise<RecordingPart> {
+    const part = new RecordingPart(options);
+    await makeFolder(options.dir, false);
+    try {
+      await part.#open();
+    } catch (cause) {
+      await part.#abandon();
+      throw outputError(options.dir, cause);
+    }
+    return part;
+  }
+
+  get bytes(): number {
+    let bytes = 0;
+    for (const { file } of this.#written.values()) bytes += file.bytes;
+    return bytes;
+  }
+
+  /** Rows written of the tables of sources. */
+  get rows(): number {
+    let rows = 0;
+    for (const [name, { file }] of this.#written) if (!this.#own.has(name)) rows += file.rows;
+    return rows;
+  }
+
+  /** Appends a batch of a source's table. */
+  async write(table: string, batch: RecordBatch): Promise<void> {
+    const written = this.#written.get(table);
+    if (written !== undefined && !this.#own.has(table)) await written.file.write(batch);
+  }
+
+  async mark(marks: readonly Mark[]): Promise<void> {
+    await this.#append('mark', marks.map(markRow), true);
+  }
+
+  async state(rows: readonly StateRow[]): Promise<void> {
+    await this.#append('state', rows.map(stateRow), true);
+  }
+
+  /** Once a second: clocks, marks of other processes, what was held back long enough, the manifest. */
+  async tick(stats: SamplerStats): Promise<void> {
+    await this.#readClocks();
+    await this.#takeMarks();
+    for (const { file } of this.#written.values()) await file.flushOld();
+    await writeManifest(this.dir, this.#manifest(stats, 'running', null, null));
+  }
+
+  /** Ends all files and writes the last manifest. */
+  async close(stats: SamplerStats, end: RecordingEnd): Promise<void> {
+    await this.#readClocks();
+    await this.#takeMarks();
+    for (const written of this.#written.values()) written.sha256 = await written.file.close();
+    await this.#inbox?.close();
+    await writeManifest(this.dir, this.#manifest(stats, end, new Date().toISOString(), null));
+    await rm(join(this.dir, RESERVE_FILE), { force: true });
+  }
+
+  /**
+   * After a failed write: every file ends with its last whole batch, and the manifest says what happened, as far
+   * as the disk still takes it. Never throws.
+   */
+  async fail(stats: SamplerStats, error: { code: string; message: string }): Promise<void> {
+    const ended = new Date().toISOString();
+    await rm(join(this.dir, RESERVE_FILE), { force: true }).catch(() => undefined);
+    for (const { file } of this.#written.values()) await file.abandon();
+    await this.#inbox?.close().catch(() => undefined);
+    await writeManifest(this.dir, this.#manifest(stats, 'failed', ended, error)).catch(
+      () => undefined,
+    );
+  }
+
+  async #open(): Promise<void> {
+    const { dir, tables, holdMs, live } = this.#options;
+    this.#environment = await environment();
+    await writeFile(join(dir, RESERVE_FILE), Buffer.alloc(RESERVE_BYTES, 0x20));
+    await writeJson(join(dir, ENVIRONMENT_FILE), this.#environment);
+    for (const make of OWN) {
+      const table = make();
+      this.#own.set(table.info.name, table);
+    }
+    for (const info of [...tables, ...[...this.#own.values()].map((own) => own.info)]) {
+      // Marks and states are rare and tell about the rest: they never wait.
+      const patience = info.name === 'mark' || info.name === 'state' ? 0 : holdMs;
+      if (this.#written.has(info.name)) continue;
+      const file = await TableFile.create(join(dir, fileOf(info.name)), info.schema, {
+        holdMs: patience,
+      });
+      this.#written.set(info.name, { info, file, sha256: null });
+    }
+    if (live) this.#inbox = await MarkInbox.create(dir);
+    await this.#readClocks();
+    await writeManifest(dir, this.#manifest(this.#options.before, 'running', null, null));
+  }
+
+  async #abandon(): Promise<void> {
+    for (const { file } of this.#written.values()) {
+      await file.abandon();
+      await rm(file.path, { force: true }).catch(() => undefined);
+    }
+    await this.#inbox?.close().catch(() => undefined);
+    for (const name of [ENVIRONMENT_FILE, RESERVE_FILE]) {
+      await rm(join(this.dir, name), { force: true }).catch(() => undefined);
+    }
+  }
+
+  async #append(
+    table: string,
+    rows: readonly Parameters<OwnTable['batch']>[0][number][],
+    now: boolean,
+  ): Promise<void> {
+    const own = this.#own.get(table);
+    const written = this.#written.get(table);
+    if (rows.length === 0 || own === undefined || written === undefined) return;
+    await written.file.write(own.batch(rows));
+    if (now) await written.file.flush(0);
+  }
+
+  async #readClocks(): Promise<void> {
+    const { clocks, utcOffsetNs, live } = this.#options;
+    if (!live) return;
+    const { anchor, events } = clocks.anchor(utcOffsetNs);
+    await this.#append('clock', [clockRow(anchor, utcOffsetNs)], false);
+    await this.mark(events);
+  }
+
+  async #takeMarks(): Promise<void> {
+    if (this.#inbox !== null) await this.mark(await this.#inbox.take(this.#options.utcOffsetNs));
+  }
+
+  #manifest(
+    stats: SamplerStats,
+    end: RecordingEnd,
+    ended: string | null,
+    error: { code: string; message: string } | null,
+  ): Manifest {
+    const { utcOffsetNs, batchMs, holdMs, argv, command, part, run, tables } = this.#options;
+    const host = this.#environment?.host;
+    return {
+      schema: MANIFEST_SCHEMA,
+      run,
+      tool: { version: packageVersion(), node: process.version },
+      argv,
+      command,
+      host: {
+        hostname: host?.hostname ?? null,
+        machineIdHash: host?.machine_id_hash ?? null,
+        bootId: host?.boot_id ?? null,
+        container: this.#environment?.container ?? null,
+      },
+      recorder: { pid: process.pid, startTicks: processStart(process.pid), bootId: bootId() },
+      started: this.#started,
+      ended,
+      end,
+      error,
+      part,
+      clock: { utcOffsetNs: String(utcOffsetNs) },
+      batchMs,
+      holdMs,
+      simulated: tables.some((info) => info.simulated),
+      tables: [...this.#written.values()].map((written) => this.#tableOf(written, stats)),
+    };
+  }
+
+  #tableOf({ info, file, sha256 }: Written, stats: SamplerStats): ManifestTable {
+    const counts = countsOf(stats, info.name);
+    const before = countsOf(this.#options.before, info.name);
+    const ticking = counts !== null && info.kind === 'sample';
+    return {
+      name: info.name,
+      source: info.source,
+      file: fileOf(info.name),
+      kind: info.kind,
+      grain: info.grain,
+      keys: info.keys,
+      intervalMs: info.intervalMs,
+      rows: file.rows,
+      bytes: file.bytes,
+      ticks: ticking ? counts.ticks - (before?.ticks ?? 0) : null,
+      missed: ticking ? counts.missed - (before?.missed ?? 0) : null,
+      dropped: counts === null ? 0 : counts.droppedRows - (before?.droppedRows ?? 0),
+      simulated: info.simulated,
+      sha256,
+    };
+  }
+}
+
+export const newRun = (): string => randomUUID();

@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { WarpgaugeError } from '../../errors.ts';
+import {
+  isRunning,
+  type Manifest,
+  type ManifestTable,
+  RESERVE_FILE,
+  readManifest,
+  writeManifest,
+} from './manifest.ts';
+import { outputError } from './output-error.ts';
+import { scanStream } from './stream-scan.ts';
+
+/** What `recover` did to one table. */
+export interface RecoveredTable {
+  readonly name: string;
+  readonly file: string;
+  readonly rows: number;
+  /** Bytes of a half-written batch that were cut off. */
+  readonly cutBytes: number;
+  /** False: the file was whole before. */
+  readonly changed: boolean;
+  /** True: not even its schema had been written, so the file is gone. */
+  readonly removed: boolean;
+}
+
+export interface RecoverResult {
+  readonly dir: string;
+  readonly changed: boolean;
+  readonly tables: readonly RecoveredTable[];
+}
+
+const END_OF_STREAM = Buffer.from([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+
+async function openFile(path: string): Promise<FileHandle | null> {
+  try {
+    return await open(path, 'r+');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw outputError(path, cause);
+  }
+}
+
+async function recoverTable(dir: string, { name, file }: ManifestTable): Promise<RecoveredTable> {
+  const path = join(dir, file);
+  const handle = await openFile(path);
+  const nothing = { name, file, rows: 0, cutBytes: 0, changed: false, removed: true };
+  if (handle === null) return nothing;
+  try {
+    const { complete, rows, bytes, validBytes } = await scanStream(handle);
+    if (complete) return { ...nothing, rows, removed: false };
+    if (validBytes === 0) {
+      await rm(path);
+      return { ...nothing, cutBytes: bytes, changed: true };
+    }
+    // Write first, then cut: killed in between, the file is longer than it need be and is recovered again.
+    await handle.write(END_OF_STREAM, 0, END_OF_STREAM.length, validBytes);
+    await handle.truncate(validBytes + END_OF_STREAM.length);
+    await handle.sync();
+    return { name, file, rows, cutBytes: bytes - validBytes, changed: true, removed: false };
+  } catch (cause) {
+    throw outputError(path, cause);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function digest(path: string): Promise<{ sha256: string; bytes: number }> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  const file = createReadStream(path);
+  await pipeline(file, hash);
+  bytes = file.bytesRead;
+  return { sha256: hash.digest('hex'), bytes };
+}
+
+/**
+ * Makes a recording whole whose recorder was killed: cuts the half-written batch at the end of each table, ends each
+ * stream and brings the manifest up to date, so that every Arrow reader opens the files. What is whole stays as
+ * it is; a second call changes nothing.
+ *
+ * @throws WarpgaugeError `ERR_RECORDING` when there is none or it is still being written, `ERR_OUTPUT`.
+ */
+export async function recover(dir: string): Promise<RecoverResult> {
+  const manifest = await readManifest(dir);
+  if (isRunning(manifest)) {
+    throw new WarpgaugeError(
+      'ERR_RECORDING',
+      `${dir} is still being recorded by process ${manifest.recorder.pid}`,
+      { fix: `kill -INT ${manifest.recorder.pid}`, source: dir },
+    );
+  }
+  const tables: RecoveredTable[] = [];
+  const described: ManifestTable[] = [];
+  for (const table of manifest.tables) {
+    const recovered = await recoverTable(dir, table);
+    tables.push(recovered);
+    if (recovered.removed) continue;
+    const whole = await digest(join(dir, table.file));
+    described.push({ ...table, rows: recovered.rows, ...whole });
+  }
+  await rm(join(dir, RESERVE_FILE), { force: true });
+  const next: Manifest = {
+    ...manifest,
+    ended: manifest.ended ?? new Date().toISOString(),
+    end: manifest.end === 'running' ? 'recovered' : manifest.end,
+    tables: described,
+  };
+  const changed = JSON.stringify(next) !== JSON.stringify(manifest);
+  if (changed) await writeManifest(dir, next);
+  return { dir, changed: changed || tables.some((table) => table.changed), tables };
+}

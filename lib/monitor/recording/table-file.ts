@@ -1,0 +1,133 @@
+import { createHash, type Hash } from 'node:crypto';
+import { type FileHandle, open } from 'node:fs/promises';
+import type { RecordBatch, Schema } from '../../arrow.ts';
+import { mergeBatches } from './merge-batches.ts';
+import { outputError } from './output-error.ts';
+import { StreamSerializer } from './stream-serializer.ts';
+
+/** writev takes no more buffers than this in one call (IOV_MAX). */
+const MAX_BUFFERS = 1024;
+/** A batch with fewer rows waits for more: its message would be larger than its rows. */
+const FEW_ROWS = 10;
+
+export interface TableFileOptions {
+  /** Longest time that a batch of few rows waits for more, ms; 0: each batch is written as it comes. */
+  readonly holdMs: number;
+}
+
+/** Writes all of `buffers` at `position`; the kernel may take less than it was given. */
+async function writeAll(
+  file: FileHandle,
+  buffers: readonly Uint8Array[],
+  position: number,
+): Promise<void> {
+  let rest = [...buffers];
+  let at = position;
+  while (rest.length > 0) {
+    const some = rest.slice(0, MAX_BUFFERS);
+    let { bytesWritten } = await file.writev(some, at);
+    if (bytesWritten === 0) throw Object.assign(new Error('nothing was written'), { code: 'EIO' });
+    at += bytesWritten;
+    let whole = 0;
+    while (whole < some.length && bytesWritten >= (some[whole] as Uint8Array).byteLength) {
+      bytesWritten -= (some[whole] as Uint8Array).byteLength;
+      whole++;
+    }
+    rest = rest.slice(whole);
+    if (bytesWritten > 0) rest[0] = (rest[0] as Uint8Array).subarray(bytesWritten);
+  }
+}
+
+/**
+ * One table of a recording on disk: an Arrow stream to which whole batches are appended. Every call must be awaited
+ * before the next: that is the back-pressure. At any moment the file is valid up to its last whole batch.
+ */
+export class TableFile {
+  readonly path: string;
+  /** Rows and bytes that are in the file. */
+  rows = 0;
+  bytes = 0;
+  /** Bytes of the cells alone, as they lie in memory: what `bytes` is to be compared with. */
+  readonly #file: FileHandle;
+  readonly #schema: Schema;
+  readonly #holdMs: number;
+  readonly #serializer = new StreamSerializer();
+  readonly #hash: Hash = createHash('sha256');
+  #held: RecordBatch[] = [];
+  #heldRows = 0;
+  #heldSince = 0;
+
+  private constructor(path: string, file: FileHandle, schema: Schema, holdMs: number) {
+    this.path = path;
+    this.#file = file;
+    this.#schema = schema;
+    this.#holdMs = holdMs;
+  }
+
+  /** Makes the file and writes the schema. */
+  static async create(path: string, schema: Schema, options: TableFileOptions): Promise<TableFile> {
+    try {
+      const table = new TableFile(path, await open(path, 'wx'), schema, options.holdMs);
+      await table.#append(table.#serializer.begin(schema), 0);
+      return table;
+    } catch (cause) {
+      throw outputError(path, cause);
+    }
+  }
+
+  /** Appends a batch, or keeps it for `holdMs` where it has few rows. */
+  async write(batch: RecordBatch): Promise<void> {
+    if (batch.numRows === 0) return;
+    if (this.#held.length === 0) this.#heldSince = performance.now();
+    this.#held.push(batch);
+    this.#heldRows += batch.numRows;
+    if (batch.numRows < FEW_ROWS) return this.flush(this.#holdMs);
+    return this.flush(0);
+  }
+
+  /** Writes the batches that are kept back for longer than `olderThanMs`. */
+  async flush(olderThanMs: number): Promise<void> {
+    if (this.#held.length === 0) return;
+    if (olderThanMs > 0 && performance.now() - this.#heldSince < olderThanMs) return;
+    const [held, rows] = [this.#held, this.#heldRows];
+    this.#held = [];
+    this.#heldRows = 0;
+    await this.#append(this.#serializer.serialize(mergeBatches(this.#schema, held)), rows);
+  }
+
+  /** flush with the table's own patience: for the recorder's timer. */
+  flushOld(): Promise<void> {
+    return this.flush(this.#holdMs);
+  }
+
+  /** Writes what is kept back and the end of the stream; returns the SHA-256 of the file. */
+  async close(): Promise<string> {
+    try {
+      await this.flush(0);
+      await this.#append(this.#serializer.end(), 0);
+    } finally {
+      await this.#file.close();
+    }
+    return this.#hash.digest('hex');
+  }
+
+  /** After a failed write: the file ends with its last whole batch and is no longer written. Never throws. */
+  async abandon(): Promise<void> {
+    this.#held = [];
+    await this.#file.truncate(this.bytes).catch(() => undefined);
+    await this.#file.close().catch(() => undefined);
+  }
+
+  async #append(buffers: readonly Uint8Array[], rows: number): Promise<void> {
+    try {
+      await writeAll(this.#file, buffers, this.bytes);
+    } catch (cause) {
+      throw outputError(this.path, cause);
+    }
+    for (const buffer of buffers) {
+      this.#hash.update(buffer);
+      this.bytes += buffer.byteLength;
+    }
+    this.rows += rows;
+  }
+}
