@@ -1,0 +1,144 @@
+// node scripts/record-guest.mjs KERNEL.deb FOLDER: boots a Debian kernel in qemu (software emulation, no KVM, no
+// network) with two NUMA nodes, cgroup v2, a disk, a NIC and huge pages, and copies the files that
+// scripts/record-tree.mjs names into FOLDER, for tests that read a recorded machine. Needs the packages
+// qemu-system-x86, busybox-static, kmod, cpio, xz-utils and a linux-image-*.deb; takes one to three minutes.
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const [deb, folder] = process.argv.slice(2);
+if (deb === undefined || folder === undefined) {
+  console.error('usage: node scripts/record-guest.mjs KERNEL.deb FOLDER');
+  process.exit(2);
+}
+const here = dirname(fileURLToPath(import.meta.url));
+const work = mkdtempSync(join(tmpdir(), 'warpgauge-guest-'));
+
+function run(command, args, options = {}) {
+  const done = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 2 ** 28, ...options });
+  if (done.status !== 0) {
+    throw new Error(`${command} ${args.join(' ')}: ${done.error?.message ?? done.stderr}`);
+  }
+  return done.stdout;
+}
+
+/** The modules of these names and all that they need, in the order in which they must be loaded. */
+function modules(tree, version, wanted) {
+  run('depmod', ['-b', tree, version]);
+  const dependencies = new Map();
+  const folderOfModules = join(tree, 'lib/modules', version);
+  for (const line of readFileSync(join(folderOfModules, 'modules.dep'), 'utf8').split('\n')) {
+    const [path, needs] = line.split(':');
+    if (needs !== undefined) dependencies.set(path, needs.trim().split(' ').filter(Boolean));
+  }
+  const order = [];
+  for (const name of wanted) {
+    const path = [...dependencies.keys()].find((each) => basename(each).startsWith(`${name}.ko`));
+    if (path === undefined) continue; // built in
+    for (const each of [...dependencies.get(path).toReversed(), path]) {
+      if (!order.includes(each)) order.push(each);
+    }
+  }
+  return order.map((path) => join(folderOfModules, path));
+}
+
+// Busybox reads the files with cat: tar would trust their sizes, which /proc and /sys report as 0 or 4096.
+const INIT = `#!/bin/sh
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mount -t tmpfs tmp /tmp
+mount -t cgroup2 cgroup2 /sys/fs/cgroup; mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
+for m in $(cat /modules/order); do insmod /modules/$m; done
+ip link set lo up; ip link set eth0 up; sleep 1
+echo 8 > /proc/sys/vm/nr_hugepages; echo madvise > /sys/kernel/mm/transparent_hugepage/enabled
+C=/sys/fs/cgroup
+for c in cpu memory io hugetlb pids cpuset; do echo +$c > $C/cgroup.subtree_control; done
+mkdir -p $C/serve; for c in cpu memory io hugetlb pids; do echo +$c > $C/serve/cgroup.subtree_control; done
+mkdir -p $C/serve/worker; echo "50000 100000" > $C/serve/worker/cpu.max; echo 64M > $C/serve/worker/memory.high
+sh -c 'echo $$ > '$C'/serve/worker/cgroup.procs; dd if=/dev/nvme0n1 of=/dev/null bs=64k count=256 2>/dev/null;
+  dd if=/dev/zero of=/dev/nvme0n1 bs=64k count=64 conv=fsync 2>/dev/null; dd if=/dev/zero of=/tmp/fill bs=1M count=96 2>/dev/null;
+  i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 600' &
+sleep 12
+P=$(grep -h . $C/serve/worker/cgroup.procs | head -1)
+{ find -L /sys/bus/event_source/devices /sys/devices/system/node -maxdepth 4 -type f
+  find -L /sys/devices/system/cpu -maxdepth 3 -type f
+  find -L /sys/class/thermal /sys/class/hwmon /sys/bus/pci/devices /sys/class/net -maxdepth 2 -type f
+  find /sys/kernel/mm /sys/fs/cgroup /proc/pressure /proc/$P /proc/1 -type f 2>/dev/null
+  ls /proc/vmstat /proc/meminfo /proc/stat /proc/diskstats /proc/net/dev /proc/cpuinfo /proc/cmdline /proc/version /proc/loadavg \\
+    /proc/swaps /proc/buddyinfo /proc/sys/vm/* /proc/sys/kernel/* /proc/self/mountinfo /proc/self/cgroup
+  find /sys/kernel/tracing/events/exceptions /sys/kernel/tracing/events/sched/sched_switch /sys/kernel/tracing/events/kmem -name id
+} 2>/dev/null | grep -v -E '/(rom|config|resource[0-9].*|rescan|remove|reset|pagemap|mem|clear_refs|kmsg|autogroup|uevent|kpage.*|vpd|enable|auxv|environ)$|/proc/[0-9]+/(map_files|fdinfo|net|attr|ns|timens_offsets)|/slaballoc' > /tmp/list
+while read f; do [ -f "$f" ] || continue; o=/tmp/tree$f; d="\${o%/*}"; [ -d "$d" ] || mkdir -p "$d"; cat "$f" > "$o" 2>/dev/null || rm -f "$o"; done < /tmp/list
+echo $P > /tmp/tree/worker.pid
+cd /tmp/tree && tar cz . | base64 > /dev/ttyS1; echo; echo RECORDED; sync; sleep 1; poweroff -f
+`;
+
+try {
+  run('dpkg-deb', ['-x', resolve(deb), join(work, 'kernel')]);
+  const version = readdirSync(join(work, 'kernel/lib/modules'))[0];
+  const root = join(work, 'root');
+  for (const each of ['bin', 'proc', 'sys', 'dev', 'tmp', 'modules']) {
+    mkdirSync(join(root, each), { recursive: true });
+  }
+  copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
+  for (const each of run('/bin/busybox', ['--list']).trim().split('\n')) {
+    if (!existsSync(join(root, 'bin', each))) run('ln', ['-s', 'busybox', join(root, 'bin', each)]);
+  }
+  const order = modules(join(work, 'kernel'), version, ['nvme', 'e1000e']);
+  for (const path of order) {
+    const name = basename(path).replace(/\.xz$/, '');
+    if (path.endsWith('.xz')) {
+      writeFileSync(join(root, 'modules', name), run('xz', ['-dc', path], { encoding: 'buffer' }));
+    } else {
+      copyFileSync(path, join(root, 'modules', name));
+    }
+  }
+  const loaded = order.map((path) => basename(path).replace(/\.xz$/, ''));
+  writeFileSync(join(root, 'modules/order'), `${loaded.join('\n')}\n`);
+  writeFileSync(join(root, 'init'), INIT);
+  chmodSync(join(root, 'init'), 0o755);
+  run('sh', ['-c', 'find . | cpio -o -H newc --quiet | gzip -1 > ../initrd'], { cwd: root });
+  run('truncate', ['-s', '64M', join(work, 'disk')]);
+  const memory = (id) => ['-object', `memory-backend-ram,id=${id},size=640M`];
+  const qemu = spawn(
+    'qemu-system-x86_64',
+    [
+      ...['-machine', 'q35,accel=tcg', '-cpu', 'max', '-smp', '4,sockets=2', '-m', '1280M'],
+      ...memory('m0'),
+      ...memory('m1'),
+      ...['-numa', 'node,memdev=m0,cpus=0-1', '-numa', 'node,memdev=m1,cpus=2-3'],
+      ...['-device', 'pcie-root-port,id=p1,chassis=1', '-device', 'pcie-root-port,id=p2,chassis=2'],
+      ...['-drive', `file=${join(work, 'disk')},if=none,id=d,format=raw`],
+      ...['-device', 'nvme,drive=d,serial=w1,bus=p1', '-device', 'e1000e,bus=p2,netdev=n'],
+      ...['-netdev', 'user,id=n,restrict=on', '-display', 'none', '-no-reboot', '-monitor', 'none'],
+      ...['-serial', 'stdio', '-serial', `file:${join(work, 'out')}`],
+      ...['-kernel', join(work, 'kernel/boot', `vmlinuz-${version}`), '-initrd', join(work, 'initrd')],
+      '-append',
+      'console=ttyS0 quiet psi=1 cgroup_no_v1=all hugepagesz=1G hugepages=0 hugepagesz=2M transparent_hugepage=madvise panic=-1',
+    ],
+    { stdio: ['ignore', 'inherit', 'inherit'] },
+  );
+  const limit = setTimeout(() => qemu.kill('SIGKILL'), 600_000);
+  await new Promise((done) => qemu.once('exit', done));
+  clearTimeout(limit);
+  const raw = join(work, 'raw');
+  mkdirSync(raw);
+  writeFileSync(join(work, 'out.tgz'), Buffer.from(readFileSync(join(work, 'out'), 'latin1'), 'base64'));
+  run('tar', ['xzf', join(work, 'out.tgz'), '-C', raw]);
+  const args = [join(here, 'record-tree.mjs'), resolve(folder), '--root', raw];
+  const worker = readFileSync(join(raw, 'worker.pid'), 'utf8').trim();
+  process.stdout.write(run(process.execPath, [...args, '--pid', worker]));
+} finally {
+  if (process.env.KEEP_GUEST === '1') console.error(`kept ${work}`);
+  else rmSync(work, { recursive: true, force: true });
+}
