@@ -14,7 +14,7 @@ import {
   readStatus,
   readVirtualization,
 } from './machine.ts';
-import { hostPath, listDir, parseKeyValues, parseList, readNumber, readText } from './sysfs.ts';
+import { listDir, parseKeyValues, parseList, readNumber, readText } from './sysfs.ts';
 
 /**
  * The groups of an environment record. Each function adds one group to a sheet; what is in the `identity` sheet
@@ -312,5 +312,4 @@ export function host(sheet: FactSheet, hash: (text: string) => string, root?: st
   sheet.file('machine_id_hash', '/etc/machine-id', (text) => (text.trim() === '' ? undefined : hash(text.trim())));
   sheet.file('boot_id', '/proc/sys/kernel/random/boot_id');
   sheet.set('gpu_addresses', nvidiaDevices(root), NOT_HERE);
-  sheet.set('root', hostPath('/', root), NOT_HERE);
 }
