@@ -19,11 +19,11 @@ function readRecord(path: string): Readonly<Record<string, unknown>> {
   }
   for (const value of [document, (document as { env?: unknown } | null)?.env]) {
     const schema = (value as { schema?: unknown } | null | undefined)?.schema;
-    if (schema === 'warpgauge/environment/1') return value as Readonly<Record<string, unknown>>;
+    if (schema === 'warpgauge/environment/2') return value as Readonly<Record<string, unknown>>;
   }
   throw new WarpgaugeError(
     'ERR_INVALID_ARGUMENT',
-    `Expected a warpgauge/environment/1 document, or a result with one as its env, in ${path}`,
+    `Expected a warpgauge/environment/2 document, or a result with one as its env, in ${path}`,
   );
 }
 

@@ -15,11 +15,12 @@ export type Fact =
  */
 export class FactSheet {
   readonly reasons: Record<string, string> = {};
-  readonly #root: string | undefined;
+  /** Recorded tree that stands for `/`. */
+  readonly root: string | undefined;
   readonly #facts: Record<string, unknown> = {};
 
   constructor(root?: string) {
-    this.#root = root;
+    this.root = root;
   }
 
   /** A fact that was read elsewhere; `reason` is kept when it is null. */
@@ -37,13 +38,18 @@ export class FactSheet {
 
   /** A file's text through `parse`; a parse that gives null says that the file does not hold the fact. */
   file(path: string, file: string, parse: (text: string) => Fact | undefined = plain): void {
-    const result = readTextOrReason(file, this.#root);
+    const result = readTextOrReason(file, this.root);
     if ('reason' in result) this.set(path, null, result.reason);
     else this.set(path, parse(result.text), `${hostPath(file, '/')}: not in the file`);
   }
 
   /** Several facts of files `folder/name`. */
-  files(path: string, folder: string, names: readonly string[], parse = plain): void {
+  files(
+    path: string,
+    folder: string,
+    names: readonly string[],
+    parse: (text: string) => Fact | undefined = plain,
+  ): void {
     for (const name of names) {
       const field = name.replace(/[^A-Za-z0-9]+/g, '_');
       this.file(`${path}.${field}`, `${folder}/${name}`, parse);

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { loadBinding } from '../addon.ts';
 import { packageVersion } from '../version.ts';
 import { type Fact, FactSheet } from './environment-facts.ts';
+import { gpuFacts } from './environment-gpus.ts';
 import {
   firmware,
   gpuDriver,
@@ -15,7 +16,6 @@ import {
   state,
   variables,
 } from './environment-groups.ts';
-import { gpuFacts } from './environment-gpus.ts';
 
 export interface EnvironmentOptions {
   /** Recorded tree that stands for `/`. Default: `WARPGAUGE_ROOT`, else the machine. */
@@ -81,22 +81,22 @@ export async function environment(options: EnvironmentOptions = {}): Promise<Env
     state: new FactSheet(root),
     host: new FactSheet(root),
   };
-  hardware(groups.identity, root);
-  firmware(groups.identity, root);
-  kernel(groups.identity, root);
-  memoryPolicy(groups.identity, root);
-  numaAndPower(groups.identity, root);
-  mitigations(groups.identity, root);
-  gpuDriver(groups.identity, root);
+  hardware(groups.identity);
+  firmware(groups.identity);
+  kernel(groups.identity);
+  memoryPolicy(groups.identity);
+  numaAndPower(groups.identity);
+  mitigations(groups.identity);
+  gpuDriver(groups.identity);
   groups.identity.set('libraries.warpgauge', packageVersion(), '');
   groups.identity.set('libraries.node', process.version, '');
   groups.identity.set('libraries.v8', process.versions.v8, '');
   groups.identity.set('libraries.glibc', readLibc(), 'not glibc, or the addon does not load');
-  gpuFacts(groups.identity, groups.state, groups.host, root);
-  limits(groups.process, root);
+  await gpuFacts(groups.identity, groups.state, groups.host);
+  limits(groups.process);
   variables(groups.process);
-  state(groups.state, root);
-  host(groups.host, (text) => sha256(text).slice(0, 16), root);
+  state(groups.state);
+  host(groups.host, (text) => sha256(text).slice(0, 16));
   const reasons: Record<string, string> = {};
   for (const [name, sheet] of Object.entries(groups)) {
     for (const [path, reason] of Object.entries(sheet.reasons)) reasons[`${name}.${path}`] = reason;

@@ -25,13 +25,14 @@ export async function doctor(options?: DoctorOptions): Promise<DoctorReport> {
 }
 
 /**
- * Records the machine: kernel, CPU, memory policy, limits, GPU driver. Changes nothing, initializes no driver.
+ * Records the machine: more than 100 facts of hardware, firmware, kernel, memory policy, GPU and limits, each null with
+ * its reason. Changes nothing; asks NVML once where the kernel driver is present.
  *
  * @example
  * ```ts
  * import { environment } from 'warpgauge';
- * const { kernel, hypervisor, hash } = await environment();
- * console.log(kernel, hypervisor, hash);
+ * const { identity, digest, reasons } = await environment();
+ * console.log(digest, identity, reasons);
  * ```
  */
 export async function environment(options?: EnvironmentOptions): Promise<EnvironmentRecord> {

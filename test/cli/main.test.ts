@@ -92,7 +92,7 @@ test('environment: JSON; diff of records and of results that hold one', (t) => {
   const { code, stdout } = warpgauge(['environment', '--json']);
   assert.equal(code, 0);
   const record = JSON.parse(stdout) as { schema: string; kernel: string };
-  assert.equal(record.schema, 'warpgauge/environment/1');
+  assert.equal(record.schema, 'warpgauge/environment/2');
   const [a, b, c] = ['a', 'b', 'c'].map((name) => join(folder, `${name}.json`)) as [
     string,
     string,
