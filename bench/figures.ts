@@ -5,6 +5,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { describeMachine } from '#lib/host/environment';
 import { formatDuration } from '#lib/units';
 import { interval } from '#lib/view/numbers';
 import type { BenchDocument } from './result.ts';
@@ -26,8 +27,7 @@ function figures({ env, started, results }: BenchDocument): string {
         ].join(' | '),
   );
   return [
-    `${started.slice(0, 10)}, commit ${env.commit?.slice(0, 12) ?? 'unknown'}: Linux ${env.kernel}, ` +
-      `${env.cpu.model}, ${env.cpu.count} CPUs, hypervisor ${env.hypervisor}, Node ${env.tool.node}; ` +
+    `${started.slice(0, 10)}, commit ${env.commit?.slice(0, 12) ?? 'unknown'}: ${describeMachine(env)}; ` +
       `load average ${load(env.load_average.before)} before, ${load(env.load_average.after)} after.`,
     '',
     '| result | ratio | 95 % CI | limit | subject | floor | verdict |',

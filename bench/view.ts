@@ -1,3 +1,4 @@
+import { describeMachine } from '#lib/host/environment';
 /** A bench document as text. */
 
 import { formatDuration } from '#lib/units';
@@ -56,8 +57,7 @@ export function render(document: BenchDocument, stream: NodeJS.WriteStream): str
   const paint = painter(wantsColour(stream));
   const load = (values: readonly number[]): string => values.map((v) => v.toFixed(2)).join(' ');
   const lines = [
-    `Linux ${env.kernel ?? ABSENT}, ${env.cpu.model ?? ABSENT}, ${env.cpu.count ?? ABSENT} CPUs, ` +
-      `hypervisor ${env.hypervisor ?? ABSENT}, Node ${env.tool.node}, commit ${env.commit?.slice(0, 12) ?? ABSENT}`,
+    `${describeMachine(env)}, commit ${env.commit?.slice(0, 12) ?? ABSENT}`,
     `load average ${load(env.load_average.before)} before, ${load(env.load_average.after)} after`,
     '',
     ...formatTable(

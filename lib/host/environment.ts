@@ -26,7 +26,8 @@ type Facts = Readonly<Record<string, Fact>>;
 
 /**
  * The machine behind a result, `warpgauge/environment/2`: what someone needs to know to compare two results.
- * Sizes in bytes unless named otherwise; a null has its reason in `reasons` under its path.
+ * Sizes in bytes unless named otherwise; a null has its reason in `reasons` under its path
+ * (nulls within lists, a node or a pool that does not tell, excepted).
  */
 export interface EnvironmentRecord {
   readonly schema: 'warpgauge/environment/2';
@@ -119,6 +120,23 @@ function flatten(value: unknown, path = ''): [string, unknown][] {
   const entries = Object.entries(value);
   if (entries.length === 0) return [[path, Array.isArray(value) ? '[]' : '{}']];
   return entries.flatMap(([key, item]) => flatten(item, path === '' ? key : `${path}.${key}`));
+}
+
+/** One fact by its path, `identity.kernel.release`; null where it is not told. */
+export function factAt(record: EnvironmentRecord, path: string): Fact {
+  let at: unknown = record;
+  for (const name of path.split('.')) at = (at as Readonly<Record<string, unknown>> | null)?.[name];
+  return (at ?? null) as Fact;
+}
+
+/** The machine in one line: "Linux 6.1.0, AMD EPYC, 2 CPUs, hypervisor kvm, Node v20". */
+export function describeMachine(record: EnvironmentRecord): string {
+  const told = (path: string): string => String(factAt(record, path) ?? 'unknown');
+  return (
+    `Linux ${told('identity.kernel.release')}, ${told('identity.hardware.cpu.model')}, ` +
+    `${told('identity.hardware.cpu.online')} CPUs, hypervisor ${told('identity.hardware.hypervisor')}, ` +
+    `Node ${told('identity.libraries.node')}`
+  );
 }
 
 /** One field that differs between two environments. */

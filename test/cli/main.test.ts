@@ -91,7 +91,11 @@ test('environment: JSON; diff of records and of results that hold one', (t) => {
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const { code, stdout } = warpgauge(['environment', '--json']);
   assert.equal(code, 0);
-  const record = JSON.parse(stdout) as { schema: string; kernel: string };
+  const record = JSON.parse(stdout) as {
+    schema: string;
+    identity: { kernel: { release: string } };
+  };
+  const { release } = record.identity.kernel;
   assert.equal(record.schema, 'warpgauge/environment/2');
   const [a, b, c] = ['a', 'b', 'c'].map((name) => join(folder, `${name}.json`)) as [
     string,
@@ -100,7 +104,8 @@ test('environment: JSON; diff of records and of results that hold one', (t) => {
   ];
   writeFileSync(a, stdout);
   writeFileSync(b, JSON.stringify({ schema: 'warpgauge/memcpy/1', env: record }));
-  writeFileSync(c, JSON.stringify({ ...record, kernel: '0.0' }));
+  const changed = { ...record.identity, kernel: { ...record.identity.kernel, release: '0.0' } };
+  writeFileSync(c, JSON.stringify({ ...record, identity: changed }));
   assert.deepEqual(warpgauge(['environment', 'diff', a, b]), {
     code: 0,
     stdout: 'no difference\n',
@@ -108,13 +113,16 @@ test('environment: JSON; diff of records and of results that hold one', (t) => {
   });
   const text = warpgauge(['environment', 'diff', a, c]);
   assert.equal(text.code, 0);
-  assert.match(text.stdout, new RegExp(`^! kernel: ${record.kernel} -> 0\\.0$`, 'm'));
+  assert.match(
+    text.stdout,
+    new RegExp(`^! identity\\.kernel\\.release: ${release} -> 0\\.0$`, 'm'),
+  );
   const json = warpgauge(['environment', 'diff', a, c, '--json']);
   assert.deepEqual(JSON.parse(json.stdout), {
     schema: 'warpgauge/environment-diff/1',
     a,
     b: c,
-    differences: [{ field: 'kernel', a: record.kernel, b: '0.0', decides: true }],
+    differences: [{ field: 'identity.kernel.release', a: release, b: '0.0', decides: true }],
   });
   writeFileSync(c, '{"schema":"other/1"}');
   assert.equal(warpgauge(['environment', 'diff', a, c]).code, 2);

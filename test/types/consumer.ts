@@ -80,7 +80,8 @@ export async function machine(): Promise<ErrorCode | null> {
   const record: EnvironmentRecord = await environment();
   try {
     console.log(
-      record.kernel,
+      record.digest,
+      record.identity['kernel'],
       report.lines.map(({ check, level, fix }) => [check, level, fix]),
     );
     return null;
