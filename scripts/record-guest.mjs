@@ -122,7 +122,12 @@ try {
       ...['-device', 'nvme,drive=d,serial=w1,bus=p1', '-device', 'e1000e,bus=p2,netdev=n'],
       ...['-netdev', 'user,id=n,restrict=on', '-display', 'none', '-no-reboot', '-monitor', 'none'],
       ...['-serial', 'stdio', '-serial', `file:${join(work, 'out')}`],
-      ...['-kernel', join(work, 'kernel/boot', `vmlinuz-${version}`), '-initrd', join(work, 'initrd')],
+      ...[
+        '-kernel',
+        join(work, 'kernel/boot', `vmlinuz-${version}`),
+        '-initrd',
+        join(work, 'initrd'),
+      ],
       '-append',
       'console=ttyS0 quiet psi=1 cgroup_no_v1=all hugepagesz=1G hugepages=0 hugepagesz=2M transparent_hugepage=madvise panic=-1',
     ],
@@ -133,11 +138,16 @@ try {
   clearTimeout(limit);
   const raw = join(work, 'raw');
   mkdirSync(raw);
-  writeFileSync(join(work, 'out.tgz'), Buffer.from(readFileSync(join(work, 'out'), 'latin1'), 'base64'));
+  writeFileSync(
+    join(work, 'out.tgz'),
+    Buffer.from(readFileSync(join(work, 'out'), 'latin1'), 'base64'),
+  );
   run('tar', ['xzf', join(work, 'out.tgz'), '-C', raw]);
   const args = [join(here, 'record-tree.mjs'), resolve(folder), '--root', raw];
   const worker = readFileSync(join(raw, 'worker.pid'), 'utf8').trim();
-  process.stdout.write(run(process.execPath, [...args, '--pid', worker]));
+  process.stdout.write(
+    run(process.execPath, [...args, '--pid', worker, '--cgroup', '/serve/worker']),
+  );
 } finally {
   if (process.env.KEEP_GUEST === '1') console.error(`kept ${work}`);
   else rmSync(work, { recursive: true, force: true });

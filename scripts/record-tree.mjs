@@ -1,19 +1,28 @@
 // node scripts/record-tree.mjs FOLDER: copies the files of this machine that tell of huge pages, THP, memory, cgroup
 // limits, and all that the system sources of Monitor read, into FOLDER, for tests that read a recorded machine. Name the
-// folder after machine and kernel.
+// folder after machine and kernel. --root RAW: from the copied files of another machine (scripts/record-guest.mjs);
+// --pid N: also that process; --cgroup PATH: that cgroup v2 and its parents instead of our own.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
 
-const [folder] = process.argv.slice(2);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { root: { type: 'string' }, pid: { type: 'string' }, cgroup: { type: 'string' } },
+});
+const [folder] = positionals;
 if (folder === undefined) {
-  console.error('usage: node scripts/record-tree.mjs FOLDER');
+  console.error(
+    'usage: node scripts/record-tree.mjs FOLDER [--root RAW] [--pid N] [--cgroup PATH]',
+  );
   process.exit(2);
 }
+const here = (path) => join(values.root ?? '/', path);
 
 function record(path, keep = (text) => text) {
   let text;
   try {
-    text = keep(readFileSync(path, 'utf8'));
+    text = keep(readFileSync(here(path), 'utf8'));
   } catch {
     return; // write-only, or gone
   }
@@ -23,7 +32,7 @@ function record(path, keep = (text) => text) {
 
 function names(path) {
   try {
-    return readdirSync(path);
+    return readdirSync(here(path));
   } catch {
     return [];
   }
@@ -96,16 +105,30 @@ for (const name of names(thp).filter((each) => each.startsWith('hugepages-'))) {
   record(join(thp, name, 'enabled'));
 }
 
-const own = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1] ?? '/';
-for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+// How perf names events; ids of tracepoints are another machine's own.
+const pmus = '/sys/bus/event_source/devices';
+for (const pmu of names(pmus)) {
+  for (const name of names(join(pmus, pmu))) record(join(pmus, pmu, name));
+  for (const part of ['events', 'format', 'caps']) {
+    for (const name of names(join(pmus, pmu, part))) record(join(pmus, pmu, part, name));
+  }
+}
+if (values.pid !== undefined) {
+  for (const name of ['stat', 'status', 'io', 'smaps_rollup', 'limits', 'comm', 'cgroup']) {
+    record(join('/proc', values.pid, name));
+  }
+}
+
+const own =
+  values.cgroup ?? /^0::(.*)$/m.exec(readFileSync(here('/proc/self/cgroup'), 'utf8'))?.[1] ?? '/';
+for (const line of readFileSync(here('/proc/self/mountinfo'), 'utf8').split('\n')) {
   const [left = '', right = ''] = line.split(' - ');
   if (!right.startsWith('cgroup2 ')) continue;
   const mountPoint = left.split(' ')[4];
-  record(join(mountPoint, 'cgroup.controllers'));
   for (let at = own; ; at = dirname(at)) {
     for (const name of names(join(mountPoint, at))) {
-      if (name.startsWith('hugetlb.') && !name.includes('numa_stat'))
-        record(join(mountPoint, at, name));
+      // Those two list processes; a per-node copy of each count of memory.stat would be most of the tree.
+      if (!/^cgroup\.(procs|threads)$|numa_stat$/.test(name)) record(join(mountPoint, at, name));
     }
     if (at === '/') break;
   }
