@@ -30,6 +30,8 @@ export interface NativeRegion {
   readonly populateFaults: number | null;
   readonly numaNodes: readonly number[];
   readonly fd: number;
+  /** Number of the region in this process, from 1, never reused. */
+  readonly id: number;
 }
 
 export interface NativeRegionOptions {

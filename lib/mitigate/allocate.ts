@@ -17,7 +17,8 @@ export interface AllocateOptions {
   /** Backed by a sealed memory file (`region.fd`) that another process can map. Default false. */
   readonly shared?: boolean;
   /**
-   * Faults every page in before returning, and proves it. Default true. With false the first touch happens later:
+   * Faults every page in before returning, and proves it. Default true. With false the first touch happens later,
+   * where the `page-faults` source sees it (faults of population are invisible to perf):
    * on hugetlb pages it ends the process by SIGBUS where a page cannot be backed (cgroup limit, empty NUMA node).
    */
   readonly populate?: boolean;

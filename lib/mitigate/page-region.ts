@@ -84,6 +84,8 @@ export class PageRegion {
    * and closed with it. -1 for a private one.
    */
   readonly fd: number;
+  /** Number of the region in this process, from 1, never reused: column `region` of the `page-faults` source. */
+  readonly id: number;
 
   readonly #expectedFaults: number | null;
   #windows: readonly ArrayBuffer[];
@@ -99,6 +101,7 @@ export class PageRegion {
     this.address = native.address;
     this.numaNodes = native.numaNodes;
     this.fd = native.fd;
+    this.id = native.id;
     this.#windows = native.windows;
     this.#windowStride = native.windowStride;
     this.#expectedFaults =

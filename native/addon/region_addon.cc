@@ -129,6 +129,7 @@ struct Allocation {
   uint64_t address = 0;
   size_t mapped_bytes = 0;
   int fd = -1;
+  uint64_t id = 0;
 
   void Work() {
     status = Fill();
@@ -257,6 +258,7 @@ Napi::Object MakeResult(Napi::Env env, const Allocation& allocation, const Napi:
       populated ? Napi::Number::New(env, static_cast<double>(allocation.faults)) : env.Null());
   result.Set("numaNodes", NodeList(env, allocation.nodes));
   result.Set("fd", allocation.fd);
+  result.Set("id", static_cast<double>(allocation.id));
   return result;
 }
 
@@ -274,6 +276,7 @@ void OnWorkDone(napi_env raw, napi_status work_status, void* data) {
       allocation->address = reinterpret_cast<uint64_t>(allocation->region.data());
       allocation->mapped_bytes = allocation->region.mapped_bytes();
       allocation->fd = allocation->region.fd();
+      allocation->id = allocation->region.id();
       windows = MakeWindows(env, &allocation->region);
     }
     if (windows.ok()) {

@@ -1,5 +1,6 @@
 #include "addon/source_list.h"
 
+#include "os/page_faults_source.h"
 #include "os/vmstat_source.h"
 
 namespace warpgauge {
@@ -11,6 +12,7 @@ struct Entry {
 };
 
 constexpr Entry kSources[] = {
+    {"page-faults", PageFaultsSource::Open},
     {"vmstat", MakeVmstatSource},
     {nullptr, nullptr},  // ends the list
 };

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/region_registry.h"
 #include "memory/failure.h"
 #include "memory/hugetlb_cgroup.h"
 #include "os/kernel_abi.h"
@@ -200,6 +201,7 @@ Region& Region::operator=(Region&& other) noexcept {
   reservation_ = std::exchange(other.reservation_, nullptr);
   reservation_bytes_ = std::exchange(other.reservation_bytes_, 0);
   fd_ = std::exchange(other.fd_, -1);
+  id_ = std::exchange(other.id_, 0);
   return *this;
 }
 
@@ -248,6 +250,9 @@ Result<Region> Region::Map(const RegionOptions& options) {
   // A child's write to a private hugetlb page with an empty pool would end the child by SIGBUS, and
   // copy-on-write after a fork would change what was proven.
   madvise(region.data_, region.mapped_bytes_, MADV_DONTFORK);
+  region.id_ = RegionRegistry::OfThisProcess().Add(reinterpret_cast<uintptr_t>(region.data_),
+                                                   region.mapped_bytes_,
+                                                   PageKindName(options.kind));
   return region;
 }
 
@@ -397,6 +402,7 @@ Status Region::SplitTo4K() {
         .WithSource("madvise(MADV_NOHUGEPAGE)", errno);
   }
   options_.kind = PageKind::k4KSplit;
+  RegionRegistry::OfThisProcess().SetPageKind(id_, PageKindName(options_.kind));
   return Status::Ok();
 }
 
@@ -408,6 +414,8 @@ Status Region::Lock() {
 Result<PageProof> Region::Prove() const { return ProvePages(data_, mapped_bytes_); }
 
 void Region::Unmap() {
+  if (id_ != 0) RegionRegistry::OfThisProcess().Remove(id_);
+  id_ = 0;
   if (reservation_ != nullptr) munmap(reservation_, reservation_bytes_);
   if (fd_ >= 0) close(fd_);
   reservation_ = nullptr;

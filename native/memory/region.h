@@ -65,6 +65,8 @@ class Region {
   [[nodiscard]] size_t mapped_bytes() const { return mapped_bytes_; }
   [[nodiscard]] const RegionOptions& options() const { return options_; }
   [[nodiscard]] int fd() const { return fd_; }
+  // In the registry of this process (core/region_registry.h), from Map to Unmap; 0 outside that.
+  [[nodiscard]] uint64_t id() const { return id_; }
 
  private:
   Status MapHugetlb();
@@ -78,6 +80,7 @@ class Region {
   void* reservation_ = nullptr;  // address space that data_ lies in; equals data_ for hugetlb
   size_t reservation_bytes_ = 0;
   int fd_ = -1;
+  uint64_t id_ = 0;
 };
 
 // NUMA nodes of up to `max_samples` pages spread over the range (move_pages query), as a bit mask

@@ -27,6 +27,16 @@ inline constexpr uint64_t kPageIsPresent = 8;
 inline constexpr uint64_t kPageIsZero = 32;  // PAGE_IS_PFNZERO: a shared zero page, small or huge
 inline constexpr uint64_t kPageIsHuge = 64;
 
+// PROCMAP_QUERY of /proc/PID/maps (Linux 6.11): struct procmap_query.
+struct ProcMapQuery {
+  uint64_t size, flags, address, start, end, vma_flags, page_bytes, offset, inode;
+  uint32_t device_major, device_minor, name_bytes, build_id_bytes;
+  uint64_t name, build_id;
+};
+static_assert(sizeof(ProcMapQuery) == 104);
+// NOLINTNEXTLINE(google-runtime-int): the type that ioctl() takes
+inline constexpr unsigned long kProcMapQuery = _IOWR('f', 17, ProcMapQuery);
+
 // io_uring (Linux 5.1). Numbers of the system calls, as syscall() takes them.
 inline constexpr long kIoUringSetup = 425;     // NOLINT(google-runtime-int)
 inline constexpr long kIoUringRegister = 427;  // NOLINT(google-runtime-int)
