@@ -308,7 +308,6 @@ export interface Binding {
    * long as the driver does: a caller that must go on sets its own time limit.
    */
   readGpus(path: string, root: string): Promise<NativeGpuSystem>;
-}
 
   // native/addon/sampler_addon.cc: an id is a sampler of this environment, until it is released
   /**

@@ -119,7 +119,6 @@ Status SamplerCore::OpenOne(size_t index) {
     if (!table->spec.suffix.empty()) table->name += "." + table->spec.suffix;
     table->index = i;
     table->source = index;
-    table->simulated = opened.source->simulated();
     table->outlet = std::make_unique<TableOutlet>(table->spec, options_.batch_ns, depot_);
     table->writer = std::make_unique<TableWriter>(table->spec, *table->outlet, options_.batch_ns);
     if (!opened.threaded) Measure(*table, *opened.source);
@@ -269,9 +268,7 @@ void SamplerCore::StopThreads() {
 
 void SamplerCore::Conclude(OpenedSource& opened) {
   opened.final_costs = opened.source->costs();
-  for (size_t i = 0; i < opened.tables.size(); i++) {
-    opened.final_ticks.push_back(opened.source->ticks(i));
-  }
+  opened.final_ticks = opened.source->ticks();
   opened.final_cpu_ns = opened.source->cpu_ns();
 }
 
@@ -355,10 +352,12 @@ SamplerStatistics SamplerCore::Statistics() const {
     one.dropped_rows = table->outlet->dropped_rows();
     const bool concluded = opened.source == nullptr;
     if (opened.threaded) {
-      const Source::Ticks ticks =
-          concluded ? opened.final_ticks[table->index] : opened.source->ticks(table->index);
-      one.ticks = ticks.ticks;
-      one.missed = ticks.missed;
+      const std::vector<Source::Ticks> ticks =
+          concluded ? opened.final_ticks : opened.source->ticks();
+      if (table->index < ticks.size()) {
+        one.ticks = ticks[table->index].ticks;
+        one.missed = ticks[table->index].missed;
+      }
       if (table->index == 0) one.costs = concluded ? opened.final_costs : opened.source->costs();
     } else {
       one.ticks = table->abandoned ? table->final_ticks

@@ -80,7 +80,6 @@ class SamplerCore final : public Shared {
     size_t source = 0;
     size_t index = 0;  // in the source's tables()
     TableSpec spec;
-    bool simulated = false;
     std::unique_ptr<TableOutlet> outlet;
     std::unique_ptr<TableWriter> writer;
     TickCounts counts;
