@@ -55,9 +55,17 @@ READ_U32(nvmlDeviceGetComputeMode, "compute_mode", 0)
 READ_U32(nvmlDeviceGetAccountingMode, "accounting", 0)
 READ_U32(nvmlDeviceGetAccountingBufferSize, "accounting_buffer", 4000)
 #if FAKE_HEADER >= 1204
+/* The GPU's own memory as a NUMA node: coherent systems only. */
 FAKE_EXPORT int nvmlDeviceGetNumaNodeId(Device* device, unsigned* out) {
-  /* The GPU's own memory as a NUMA node: coherent systems only. */
-  return AnswerU32("nvmlDeviceGetNumaNodeId", device, "numa_node", -1, out);
+  int known;
+  pthread_mutex_lock(&fake_lock);
+  known = IsDevice(device) && FieldEntry(device, "numa_node") != NULL;
+  pthread_mutex_unlock(&fake_lock);
+  if (!known) {
+    const int code = Enter("nvmlDeviceGetNumaNodeId", device);
+    return Leave("nvmlDeviceGetNumaNodeId", code != 0 ? code : kNvNotSupported);
+  }
+  return AnswerU32("nvmlDeviceGetNumaNodeId", device, "numa_node", 0, out);
 }
 #endif
 
