@@ -181,6 +181,103 @@ export interface NativeClockAnchor {
   readonly maxErrorNs: number | null;
 }
 
+/** One source as native code opens it. */
+export interface NativeSourceRequest {
+  readonly name: string;
+  readonly instance: string;
+  /** Prefix of every /proc, /sys and /dev path; empty on a real machine. */
+  readonly root: string;
+  readonly intervalNs: number;
+  /** A source that cannot be opened for any reason is a state, not a failure. */
+  readonly optional: boolean;
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export interface NativeSamplerOptions {
+  readonly sources: readonly NativeSourceRequest[];
+  readonly batchNs: number;
+  readonly maxUndeliveredBytes: number;
+}
+
+/** A column as native/core/table.h describes it. */
+export interface NativeColumn {
+  readonly name: string;
+  readonly type:
+    | 'time'
+    | 'u64'
+    | 'i64'
+    | 'f64'
+    | 'u32'
+    | 'i32'
+    | 'u8'
+    | 'bool'
+    | 'name'
+    | 'nameId';
+  readonly kind: 'key' | 'gauge' | 'counter' | 'state';
+  readonly unit: string;
+  readonly source: string;
+  readonly nullable: boolean;
+  readonly reason: string;
+  readonly window: string;
+}
+
+/** A table of an opened sampler; its index in the list is the `table` of all other calls. */
+export interface NativeTable {
+  readonly name: string;
+  readonly source: string;
+  readonly kind: 'sample' | 'event' | 'span';
+  readonly grain: string;
+  readonly intervalNs: number;
+  readonly simulated: boolean;
+  readonly columns: readonly NativeColumn[];
+}
+
+/** A slab: `buffer` holds all columns for `capacity` rows, laid out as samplerLayout says. */
+export interface NativeBatch {
+  readonly table: number;
+  readonly rows: number;
+  readonly capacity: number;
+  readonly buffer: ArrayBuffer;
+  /** Slabs and rows of this table lost since the slab before this one. */
+  readonly droppedBatches: number;
+  readonly droppedRows: number;
+}
+
+export interface NativeState {
+  /** UTC, ns. */
+  readonly time: bigint;
+  readonly source: string;
+  readonly table: string;
+  readonly key: string;
+  readonly field: string;
+  readonly state: string;
+  readonly reason: string;
+  readonly code: number;
+}
+
+export interface NativeCost {
+  readonly name: string;
+  readonly calls: number;
+  readonly p50Ns: number;
+  readonly p99Ns: number;
+  readonly maxNs: number;
+  readonly totalNs: number;
+}
+
+export interface NativeSamplerStats {
+  readonly tables: readonly {
+    readonly rows: number;
+    readonly ticks: number;
+    readonly missed: number;
+    readonly droppedBatches: number;
+    readonly droppedRows: number;
+    readonly costs: readonly NativeCost[];
+  }[];
+  readonly cpuNs: number;
+  readonly undeliveredBytes: number;
+  readonly elapsedNs: number;
+}
+
 /** The native functions, exactly as C++ exports them. Only files of lib/ that name it in their header use it. */
 export interface Binding {
   setErrorClass(errorClass: typeof WarpgaugeError): void;
@@ -211,6 +308,39 @@ export interface Binding {
    * long as the driver does: a caller that must go on sets its own time limit.
    */
   readGpus(path: string, root: string): Promise<NativeGpuSystem>;
+
+  // native/addon/sampler_addon.cc: an id is a sampler of this environment, until it is released
+  /**
+   * Starts to open sources in the background. `onReady` is called when that has ended, when there are batches to
+   * take and when a state changed; coalesced.
+   */
+  openSampler(options: NativeSamplerOptions, onReady: () => void): number;
+  /** null while sources are being opened; throws why opening failed. */
+  openedSampler(id: number): readonly NativeTable[] | null;
+  /** CLOCK_MONOTONIC of tick 0. `durationNs` 0: until it is stopped. */
+  startSampler(id: number, durationNs: number): bigint;
+  /** Takes up to `most` batches, oldest first. */
+  drainSampler(id: number, most: number): NativeBatch[];
+  /** Two numbers per column: where its values and its validity bitmap begin; -1 for no bitmap. */
+  samplerLayout(id: number, table: number, capacity: number): readonly number[];
+  /** Names of a `name` or `nameId` column by code, from code `from`. */
+  samplerNames(id: number, table: number, column: number, from: number): string[];
+  samplerStates(id: number, from: number): NativeState[];
+  /** The rows of the last whole tick; null before the first. */
+  samplerLatest(id: number, table: number): NativeBatch | null;
+  /** Cumulative counts of the codes 0 to keys - 1 of the first key column of an event table. */
+  samplerEventCounts(id: number, table: number, keys: number): bigint[];
+  /** null while sources are being opened. */
+  samplerStats(id: number): NativeSamplerStats | null;
+  pauseSampler(id: number, paused: boolean): void;
+  /** Asks for what there is to be handed over, soon. */
+  flushSampler(id: number): void;
+  /** Whether the sampler keeps the process alive. */
+  holdSampler(id: number, hold: boolean): void;
+  /** Ends the threads, within a second even if a driver hangs; what was measured can be drained. Idempotent. */
+  stopSampler(id: number): void;
+  /** Stops and forgets. */
+  releaseSampler(id: number): void;
 
   // native/addon/probe_addon.cc: for doctor; opens and closes, changes nothing
   /** dlopen only: never calls an init function. Path of the library, or the loader's reason as an error. */

@@ -5,10 +5,16 @@
       "native/core/clock_anchor.cc",
       "native/core/dynamic_library.cc",
       "native/core/glibc_floor.cc",
+      "native/core/lane.cc",
+      "native/core/lane_plan.cc",
       "native/core/name_list.cc",
       "native/core/region_registry.cc",
+      "native/core/sampler_core.cc",
       "native/core/slab.cc",
-      "native/core/table_writer.cc"
+      "native/core/slab_depot.cc",
+      "native/core/table_outlet.cc",
+      "native/core/table_writer.cc",
+      "native/core/thread.cc"
     ],
     "os_sources": [
       "native/os/cpu_cache.cc",
@@ -68,6 +74,7 @@
       "native/addon/options_reader.cc",
       "native/addon/probe_addon.cc",
       "native/addon/region_addon.cc",
+      "native/addon/sampler_addon.cc",
       "native/addon/source_list.cc"
     ]
   }

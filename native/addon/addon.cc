@@ -6,6 +6,7 @@
 #include "addon/napi_setup.h"
 #include "addon/probe_addon.h"
 #include "addon/region_addon.h"
+#include "addon/sampler_addon.h"
 #include "core/clock.h"
 
 namespace warpgauge {
@@ -31,6 +32,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("utcOffsetNs", Napi::Function::New(env, UtcOffsetNsJs, "utcOffsetNs"));
   InitProbes(env, exports);
   InitRegions(env, exports);
+  InitSampler(env, exports);
   return exports;
 }
 

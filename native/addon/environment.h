@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 
 #include "addon/napi_setup.h"
@@ -7,12 +9,19 @@
 
 namespace warpgauge {
 
+struct LiveSampler;
+
 // All state of one JavaScript environment (main thread or worker). Nothing of an environment lives
 // in a global: the addon is loaded into many environments of one process at once.
 struct Environment {
   Napi::FunctionReference error_class;
   std::unique_ptr<SampleRunner> runner;  // the copying child only
   int pinned_cpu = -1;
+  std::map<uint32_t, std::unique_ptr<LiveSampler>> samplers;
+  uint32_t last_sampler = 0;
+
+  Environment();
+  ~Environment();
 };
 
 }  // namespace warpgauge

@@ -31,6 +31,13 @@ class EventCounts {
     auto& count = chunk->counts[static_cast<size_t>(key % kChunkKeys)];
     count.store(count.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
+  // Only while no writer is running.
+  void Clear() {
+    for (auto& slot : chunks_) {
+      delete slot.load(std::memory_order_relaxed);
+      slot.store(nullptr, std::memory_order_relaxed);
+    }
+  }
   [[nodiscard]] uint64_t Count(int32_t key) const {
     if (key < 0 || key >= kChunks * kChunkKeys) return 0;
     const Chunk* chunk =

@@ -11,6 +11,16 @@ constexpr size_t kAlignment = 64;
 
 constexpr size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) & ~(kAlignment - 1); }
 
+void CopyBits(const uint8_t* from, uint32_t first, uint32_t count, uint8_t* to) {
+  for (uint32_t i = 0; i < count; i++) {
+    const uint32_t bit = first + i;
+    // The last byte may be getting the bits of later rows.
+    const uint8_t byte = __atomic_load_n(from + (bit >> 3), __ATOMIC_RELAXED);
+    if ((byte >> (bit & 7) & 1) == 0) continue;
+    to[i >> 3] = static_cast<uint8_t>(to[i >> 3] | 1u << (i & 7));
+  }
+}
+
 }  // namespace
 
 SlabLayout SlabLayout::For(const TableSpec& table, uint32_t capacity) {
@@ -48,5 +58,22 @@ Slab* Slab::Make(const SlabLayout& layout) {
 }
 
 Slab::~Slab() { std::free(base_); }
+
+void CopyRows(const Slab& old, uint32_t from, uint32_t rows, Slab* young) {
+  for (size_t i = 0; i < old.layout().columns.size(); i++) {
+    const SlabLayout::Column& source = old.layout().columns[i];
+    const SlabLayout::Column& target = young->layout().columns[i];
+    const size_t cell = CellBytes(source.type);
+    const uint8_t* data = old.base() + source.data;
+    if (cell == 0) {
+      CopyBits(data, from, rows, young->base() + target.data);
+    } else {
+      std::memcpy(young->base() + target.data, data + from * cell, rows * cell);
+    }
+    if (source.validity == SlabLayout::kNone) continue;
+    CopyBits(old.base() + source.validity, from, rows, young->base() + target.validity);
+  }
+  young->rows_ = rows;
+}
 
 }  // namespace warpgauge

@@ -70,4 +70,8 @@ class Slab {
   SlabLayout layout_;
 };
 
+// Copies rows [from, from + rows) of `old` to the start of the empty slab `young`, which has room
+// for them. The producer of `old` may be writing later rows meanwhile.
+void CopyRows(const Slab& old, uint32_t from, uint32_t rows, Slab* young);
+
 }  // namespace warpgauge

@@ -93,6 +93,10 @@ class Source {
     uint64_t total_ns = 0;
   };
   [[nodiscard]] virtual std::vector<Cost> costs() const { return {}; }
+  // CPU time of its own threads, ns. Any thread.
+  [[nodiscard]] virtual int64_t cpu_ns() const { return 0; }
+  // For sources with threads of their own: no rows and no ticks while paused. Any thread.
+  virtual void SetPaused(bool /*paused*/) {}
 };
 
 // Opens a source or says in one sentence, with the fix, why it cannot be had.

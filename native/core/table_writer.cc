@@ -3,18 +3,6 @@
 #include "core/clock.h"
 
 namespace warpgauge {
-namespace {
-
-void CopyBits(const uint8_t* from, uint32_t first, uint32_t count, uint8_t* to) {
-  for (uint32_t i = 0; i < count; i++) {
-    const uint32_t bit = first + i;
-    if ((from[bit >> 3] >> (bit & 7) & 1) == 0) continue;
-    to[i >> 3] = static_cast<uint8_t>(to[i >> 3] | 1u << (i & 7));
-  }
-}
-
-}  // namespace
-
 TableWriter::TableWriter(const TableSpec& table, SlabExchange& exchange, int64_t batch_ns)
     : table_(table), exchange_(exchange), batch_ns_(batch_ns), utc_offset_ns_(UtcOffsetNs()) {
   NameList* ids = nullptr;
@@ -70,7 +58,7 @@ bool TableWriter::NextSlab(int64_t time_ns, uint32_t rows) {
     return false;
   }
   if (moved != 0) {
-    MoveRows(*slab_, tick_begin_, moved, next);
+    CopyRows(*slab_, tick_begin_, moved, next);
     next->first_row_ns_ = next->opened_ns_ = time_ns;
     slab_->rows_ = tick_begin_;
   }
@@ -79,23 +67,6 @@ bool TableWriter::NextSlab(int64_t time_ns, uint32_t rows) {
   columns_ = slab_->layout().columns.data();
   tick_begin_ = 0;
   return true;
-}
-
-void TableWriter::MoveRows(const Slab& old, uint32_t from, uint32_t rows, Slab* young) {
-  for (size_t i = 0; i < old.layout().columns.size(); i++) {
-    const SlabLayout::Column& source = old.layout().columns[i];
-    const SlabLayout::Column& target = young->layout().columns[i];
-    const size_t cell = CellBytes(source.type);
-    const uint8_t* data = old.base() + source.data;
-    if (cell == 0) {
-      CopyBits(data, from, rows, young->base() + target.data);
-    } else {
-      std::memcpy(young->base() + target.data, data + from * cell, rows * cell);
-    }
-    if (source.validity == SlabLayout::kNone) continue;
-    CopyBits(old.base() + source.validity, from, rows, young->base() + target.validity);
-  }
-  young->rows_ = rows;
 }
 
 void TableWriter::EndTick() {
@@ -125,6 +96,14 @@ void TableWriter::CountEvent(int32_t key_code, uint64_t n) { event_counts_.Add(k
 
 void TableWriter::Flush() {
   if (slab_ != nullptr && slab_->rows_ != 0) HandOver();
+}
+
+void TableWriter::Restart() {
+  if (slab_ != nullptr) slab_->Unref();
+  slab_ = nullptr;
+  published_ = nullptr;
+  in_tick_ = false;
+  event_counts_.Clear();
 }
 
 void TableWriter::FlushIfOld(int64_t now_ns) {

@@ -88,6 +88,10 @@ class TableWriter {
   // tables.
   void FlushIfOld(int64_t now_ns);
 
+  // Forgets the rows and counts of the calls that measured the source; its names stay. Only while
+  // no producer is running.
+  void Restart();
+
   // The names of a kName or kNameId column. All kNameId columns of a table share one list, because
   // they share its `<table>.name` table.
   NameList& names(uint32_t column);
@@ -122,8 +126,6 @@ class TableWriter {
   // so that a tick lies in one slab. False, and the rows counted as lost, when there is no slab.
   bool NextSlab(int64_t time_ns, uint32_t rows);
   void HandOver();
-  // Copies rows [from, from + rows) of `old` to the start of `young`.
-  static void MoveRows(const Slab& old, uint32_t from, uint32_t rows, Slab* young);
 
   TableSpec table_;
   SlabExchange& exchange_;
