@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-import type { Command, CommanderError } from 'commander';
-import { WarpgaugeError } from '../errors.ts';
+import type { Command } from 'commander';
 import { packageVersion } from '../version.ts';
+import { complain, FAILED, oneLine, reportFailure } from './failure.ts';
 
 interface Entry {
   readonly name: string;
@@ -32,24 +32,22 @@ const COMMANDS: readonly Entry[] = [
     description: 'huge page pools: show, plan, grow, give back',
     load: async () => (await import('./pages.ts')).registerPages,
   },
+  {
+    name: 'show',
+    description: 'what a recording holds: rows, losses, what moved',
+    load: async () => (await import('./show.ts')).registerShow,
+  },
+  {
+    name: 'recover',
+    description: 'make a recording whole whose recorder was killed',
+    load: async () => (await import('./recover.ts')).registerRecover,
+  },
+  {
+    name: 'mark',
+    description: 'name this moment in a recording that is being written',
+    load: async () => (await import('./mark.ts')).registerMark,
+  },
 ];
-
-/** Exit codes: 0 sound, 1 failed or refused, 2 usage, 130 interrupted. */
-const FAILED = 1;
-const USAGE = 2;
-const INTERRUPTED = 130;
-
-/** One line for a usage error: commander puts its suggestion on a second one. */
-function oneLine(text: string): string {
-  return text
-    .trim()
-    .replace(/^error: /, '')
-    .replace(/\s*\n\s*/g, ' ');
-}
-
-function complain(text: string): void {
-  process.stderr.write(`warpgauge: ${text}\n`);
-}
 
 /** The first word that is no option names the command. */
 function commandOf(args: readonly string[]): string | undefined {
@@ -71,24 +69,6 @@ async function build(args: readonly string[]): Promise<Command> {
     else program.command(name).description(description);
   }
   return program;
-}
-
-function exitCodeOf(error: unknown): number {
-  if (error instanceof Error && error.name === 'CommanderError') {
-    // Help and version end that way too; everything else is a usage error, already told.
-    return (error as CommanderError).exitCode === 0 ? 0 : USAGE;
-  }
-  if (!(error instanceof WarpgaugeError)) {
-    complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
-    return FAILED;
-  }
-  if (error.code === 'ERR_INVALID_ARGUMENT') {
-    complain(oneLine(error.message));
-    return USAGE;
-  }
-  complain(`${error.message} (${error.code})`);
-  if (error.fix !== undefined) process.stderr.write(`fix: ${error.fix}\n`);
-  return error.code === 'ERR_INTERRUPTED' ? INTERRUPTED : FAILED;
 }
 
 /** `doctor` and `doctor --json` have nothing to parse; an agent may ask often, so the parser is not loaded. */
@@ -115,7 +95,7 @@ async function main(): Promise<void> {
     if (args.length === 0) program.outputHelp();
     else await program.parseAsync(args, { from: 'user' });
   } catch (error) {
-    process.exitCode = exitCodeOf(error);
+    process.exitCode = reportFailure(error);
   }
 }
 

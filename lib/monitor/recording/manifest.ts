@@ -170,10 +170,16 @@ export function recordingFiles(manifest: Manifest): string[] {
   ].filter((file) => !file.includes('/'));
 }
 
-/** Removes a recording and its folder, unless something else lies in there. */
-export async function removeRecording(dir: string): Promise<void> {
+/** Removes the files of a recording; anything else in its folder stays. */
+async function removeFiles(dir: string): Promise<void> {
   const manifest = await readManifest(dir);
   for (const file of recordingFiles(manifest)) await rm(join(dir, file), { force: true });
+}
+
+/** Removes a recording and its folder, unless something else lies in there. */
+export async function removeRecording(dir: string): Promise<void> {
+  await removeFiles(dir);
+  await removeFolders([dir]);
 }
 
 function outputExists(dir: string, entries: number): WarpgaugeError {
@@ -196,8 +202,8 @@ async function removeEarlier(dir: string): Promise<void> {
         { fix: `kill -INT ${manifest.recorder.pid}`, source: folder },
       );
     }
-    await removeRecording(folder);
-    if (folder !== dir) await rmdir(folder).catch(() => undefined);
+    await removeFiles(folder);
+    if (folder !== dir) await removeFolders([folder]);
   }
 }
 

@@ -65,8 +65,8 @@ export interface Recording extends AsyncDisposable {
    * `ERR_OUTPUT` when the disk did not take what was written: the files then end with their last whole batch.
    */
   readonly done: Promise<RecordingResult>;
-  /** Ends the recording; what was sampled is written. Idempotent; rejects as `done` does. */
-  close(): Promise<RecordingResult>;
+  /** Ends the recording; what was sampled is written. Idempotent; rejects as `done` does. `end` is for the manifest. */
+  close(end?: 'closed' | 'command' | 'interrupted'): Promise<RecordingResult>;
 }
 
 /** Writes what a sampler gives into a folder. */
@@ -160,8 +160,8 @@ export class Recorder implements Recording {
     return this.#exclusive(() => this.#dump(ring));
   }
 
-  async close(): Promise<RecordingResult> {
-    this.#end ??= 'closed';
+  async close(end: RecordingEnd = 'closed'): Promise<RecordingResult> {
+    this.#end ??= end;
     await this.#sampler.close();
     return this.done;
   }

@@ -1,0 +1,44 @@
+import { type ErrorCode, WarpgaugeError } from '../errors.ts';
+
+/** Exit codes: 0 sound, 1 failed or refused, 2 usage, 130 interrupted. */
+export const FAILED = 1;
+export const USAGE = 2;
+export const INTERRUPTED = 130;
+
+/** What the caller wrote is wrong: one line that says what was expected. */
+const USAGE_ERRORS: readonly ErrorCode[] = [
+  'ERR_INVALID_ARGUMENT',
+  'ERR_UNKNOWN_SOURCE',
+  'ERR_UNKNOWN_EVENT',
+];
+
+/** One line for a usage error: commander puts its suggestion on a second one. */
+export function oneLine(text: string): string {
+  return text
+    .trim()
+    .replace(/^error: /, '')
+    .replace(/\s*\n\s*/g, ' ');
+}
+
+export function complain(text: string): void {
+  process.stderr.write(`warpgauge: ${text}\n`);
+}
+
+/** Tells what went wrong and returns the exit code that says so. */
+export function reportFailure(error: unknown): number {
+  if (error instanceof Error && error.name === 'CommanderError') {
+    // Help and version end that way too; everything else is a usage error, already told.
+    return (error as Error & { exitCode?: number }).exitCode === 0 ? 0 : USAGE;
+  }
+  if (!(error instanceof WarpgaugeError)) {
+    complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    return FAILED;
+  }
+  if (USAGE_ERRORS.includes(error.code)) {
+    complain(oneLine(error.message));
+    return USAGE;
+  }
+  complain(`${error.message} (${error.code})`);
+  if (error.fix !== undefined) process.stderr.write(`fix: ${error.fix}\n`);
+  return error.code === 'ERR_INTERRUPTED' ? INTERRUPTED : FAILED;
+}

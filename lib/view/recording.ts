@@ -1,0 +1,166 @@
+import type { RecoverResult } from '../monitor/recording/recover.ts';
+import type {
+  ColumnSummary,
+  RecordingSummary,
+  TableSummary,
+} from '../monitor/recording/summary.ts';
+import { formatBytes, formatDuration } from '../units.ts';
+import { type Paint, painter } from './colour.ts';
+import { ABSENT, count, numberOf, significant } from './numbers.ts';
+import { formatTable, printable, type Row, wrap } from './table.ts';
+import type { RenderOptions } from './terminal.ts';
+
+/** More lines than this are not read: the rest is in `--json`. */
+const MAX_LINES = 40;
+
+const grouped = (value: number | null): string =>
+  value === null ? ABSENT : value.toLocaleString('en-US', { maximumFractionDigits: 0 });
+
+/** A number with its unit: bytes and durations as people write them. */
+function quantity(value: number, unit: string, perSecond: boolean): string {
+  const rate = perSecond ? '/s' : '';
+  if (unit === 'bytes' && value >= 0) return `${formatBytes(significantNumber(value))}${rate}`;
+  if (unit === 'ns' && !perSecond) return formatDuration(value);
+  const shown = Math.abs(value) >= 1e4 ? grouped(value) : significant(value, 4);
+  return `${shown}${unit === '1' || unit === '' ? '' : ` ${unit}`}${rate}`;
+}
+
+const significantNumber = (value: number): number => Math.round(value);
+
+function movedRows(columns: readonly ColumnSummary[]): Row[] {
+  return columns.map(({ column, key, unit, of, total, min, median, p99, max }) => {
+    const rate = of === 'rate';
+    return {
+      cells: [
+        key === null ? column : `${key} ${column}`,
+        total === null ? ABSENT : quantity(total, unit, false),
+        ...[min, median, p99, max].map((value) => quantity(value, unit, rate)),
+      ],
+    };
+  });
+}
+
+function moved(
+  columns: readonly ColumnSummary[],
+  moreKeys: number,
+  paint: Paint,
+  width: number,
+): string[] {
+  if (columns.length === 0) return ['    nothing moved'];
+  const shown = columns.slice(0, MAX_LINES);
+  const right = { align: 'right' } as const;
+  const lines = formatTable(
+    [
+      { title: 'what moved' },
+      { title: 'total', ...right },
+      { title: 'min', ...right },
+      { title: 'median', ...right },
+      { title: 'p99', ...right },
+      { title: 'max', ...right },
+    ],
+    movedRows(shown),
+    { paint, width, indent: '    ' },
+  );
+  if (columns.length > shown.length) {
+    lines.push(`    and ${numberOf(columns.length - shown.length, 'more column')}: --json`);
+  }
+  if (moreKeys > 0)
+    lines.push(
+      `    and ${numberOf(moreKeys, 'more entity').replace('entitys', 'entities')}, not described`,
+    );
+  return lines;
+}
+
+function tableLines(tables: readonly TableSummary[], paint: Paint, width: number): string[] {
+  const right = { align: 'right' } as const;
+  return formatTable(
+    [
+      { title: 'table' },
+      { title: 'interval', ...right },
+      { title: 'rows', ...right },
+      { title: 'ticks', ...right },
+      { title: 'missed', ...right },
+      { title: 'dropped', ...right },
+      { title: 'notes' },
+    ],
+    tables.map((table) => ({
+      cells: [
+        table.name,
+        table.intervalMs === null ? ABSENT : formatDuration(table.intervalMs * 1e6),
+        grouped(table.rows),
+        grouped(table.ticks),
+        table.missed !== null && table.missed > 0
+          ? { text: grouped(table.missed), style: 'yellow' as const }
+          : grouped(table.missed),
+        table.dropped > 0
+          ? { text: grouped(table.dropped), style: 'red' as const }
+          : grouped(table.dropped),
+        [table.simulated ? 'Simulated' : '', table.torn ? 'not ended: warpgauge recover' : '']
+          .filter((note) => note !== '')
+          .join(', '),
+      ],
+    })),
+    { paint, width },
+  );
+}
+
+const ENDS: Readonly<Record<RecordingSummary['end'], string>> = {
+  running: 'the recorder was killed',
+  closed: 'closed',
+  duration: 'its duration was over',
+  interrupted: 'interrupted',
+  'max-bytes': 'its size was reached',
+  rotated: 'the next part went on',
+  command: 'the command ended',
+  failed: 'failed',
+  recovered: 'the recorder was killed; recovered',
+};
+
+/** `warpgauge show`, and what `record` prints at its end. */
+export function renderRecording(summary: RecordingSummary, options: RenderOptions): string {
+  const paint = painter(options.colour);
+  const { width } = options;
+  const end = summary.running ? 'still being written' : ENDS[summary.end];
+  const lines = [
+    `${paint('bold', printable(summary.dir))}  ${formatDuration(summary.durationNs)}, ${end}${summary.simulated ? paint('yellow', ' (Simulated)') : ''}`,
+  ];
+  if (summary.command !== null) lines.push(...wrap(`command: ${summary.command.join(' ')}`, width));
+  if (summary.error !== null) lines.push(paint('red', printable(summary.error.message)));
+  lines.push(...tableLines(summary.tables, paint, width));
+  for (const { name, moved: columns, moreKeys, kind, rows } of summary.tables) {
+    if (['clock', 'state', 'mark'].includes(name) || rows === 0) continue;
+    lines.push('', `  ${paint('bold', name)}${kind === 'sample' ? '' : ` (${kind}s)`}`);
+    lines.push(...moved(columns, moreKeys, paint, width));
+  }
+  for (const section of summary.sections) {
+    lines.push(
+      '',
+      `  ${paint('bold', section.mark ?? 'before the first mark')}  ${formatDuration(section.durationNs)}`,
+    );
+    for (const { name, rows, moved: columns } of section.tables) {
+      if (rows === 0) continue;
+      lines.push(`   ${name}: ${numberOf(rows, 'row')}`, ...moved(columns, 0, paint, width));
+    }
+  }
+  const missing = summary.states.filter(({ state }) => state !== 'ok');
+  if (missing.length > 0) lines.push('', `  ${paint('bold', 'what could not be had')}`);
+  for (const { table, key, field, state, reason } of missing.slice(0, MAX_LINES)) {
+    const what = [table, key, field].filter((part) => part !== '').join(' ');
+    lines.push(
+      ...wrap(`${what}: ${state}${reason === '' ? '' : `, ${reason}`}`, width, '    ', '      '),
+    );
+  }
+  return lines.join('\n');
+}
+
+/** `warpgauge recover` */
+export function renderRecovered(result: RecoverResult): string {
+  if (!result.changed) return `${printable(result.dir)} is whole; nothing was changed`;
+  return result.tables
+    .map(({ name, rows, cutBytes, changed, removed }) => {
+      if (removed) return `${name}: no whole schema, the file is gone`;
+      if (!changed) return `${name}: ${numberOf(rows, 'row')}, whole`;
+      return `${name}: ${numberOf(rows, 'row')}, ${count(cutBytes)} bytes of a half-written batch cut`;
+    })
+    .join('\n');
+}

@@ -1,0 +1,306 @@
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import pl from 'nodejs-polars';
+import { clockEvents } from '#lib/monitor/recording/clock-watch';
+import { FlightRing } from '#lib/monitor/recording/flight-ring';
+import { openRecording } from '#lib/monitor/recording/open-recording';
+import { recordWith } from '#lib/monitor/recording/record';
+import { Recorder, type RecorderOptions } from '#lib/monitor/recording/recorder';
+import { recover } from '#lib/monitor/recording/recover';
+import { FedSampler, fedBatch, fedSchema, fedTable } from './fed-sampler.js';
+
+const root = await mkdtemp(join(tmpdir(), 'warpgauge-recording-'));
+after(() => rm(root, { recursive: true, force: true }));
+let folders = 0;
+const folder = (): string => join(root, String(folders++));
+const CHILD = fileURLToPath(new URL('../children/record-fed.js', import.meta.url));
+
+const options = (more: Partial<RecorderOptions> = {}): RecorderOptions => ({
+  out: folder(),
+  batchMs: 1000,
+  holdMs: 10_000,
+  maxBytes: null,
+  rotateMs: null,
+  keep: null,
+  lastMs: null,
+  limited: true,
+  argv: [],
+  command: null,
+  signal: null,
+  ...more,
+});
+
+const schema = fedSchema();
+const fed = (script: ConstructorParameters<typeof FedSampler>[1]): FedSampler =>
+  new FedSampler([fedTable('disk', schema)], script);
+
+async function rowsIn(dir: string): Promise<number> {
+  const { tables } = await openRecording(dir);
+  return tables.find(({ name }) => name === 'disk')?.rows ?? 0;
+}
+
+test('kill -9 loses at most what was under way; recover makes every table readable', async () => {
+  for (let round = 0; round < 3; round++) {
+    const dir = folder();
+    const child = spawn(process.execPath, [CHILD, dir, '200', '1'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await once(child.stdout, 'data');
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    const before = await openRecording(dir);
+    assert.equal(before.running, false);
+    assert.equal(before.manifest.end, 'running');
+    const rows = await rowsIn(dir);
+    assert.ok(rows >= 20 * 200, `${rows} rows`);
+    assert.equal(rows % 200, 0);
+    const result = await recover(dir);
+    assert.equal(result.changed, true);
+    assert.equal((await recover(dir)).changed, false);
+    for (const table of (await openRecording(dir)).manifest.tables) {
+      assert.equal(
+        pl.readIPCStream(await readFile(join(dir, table.file))).height,
+        table.rows,
+        table.name,
+      );
+    }
+    assert.equal(await rowsIn(dir), rows);
+    assert.equal((await openRecording(dir)).manifest.end, 'recovered');
+  }
+});
+
+test('a full disk ends the recording with an error, and what was written is whole', (t) => {
+  const script = 'mount -t tmpfs -o size=2m none "$1" && exec "$2" "$3" "$1/run" 500 1';
+  const args = ['--mount', 'sh', '-c', script, 'sh', root, process.execPath, CHILD];
+  const result = spawnSync('unshare', args, { encoding: 'utf8', timeout: 60_000 });
+  if (/unshare failed|permission denied|not permitted/i.test(result.stderr) || result.error) {
+    t.skip(`no private mount namespace here: ${result.stderr || result.error?.message}`);
+    return;
+  }
+  assert.equal(result.status, 1, result.stderr);
+  const told = JSON.parse(result.stdout.split('\n').find((line) => line.startsWith('{')) ?? '{}');
+  assert.equal(told.code, 'ERR_OUTPUT');
+  assert.equal(told.status, 28);
+  assert.match(told.message, /no space left/);
+  assert.match(told.fix, /free some space/);
+  assert.equal(told.end, 'failed');
+  assert.equal(told.error.code, 'ERR_OUTPUT');
+  const disk = told.read.find(({ name }: { name: string }) => name === 'disk');
+  // All but the batch that found no room.
+  assert.equal(disk.rows, (told.taken - 1) * 500);
+  assert.ok(disk.rows > 5000);
+  assert.equal(told.sizes.find(({ name }: { name: string }) => name === 'disk').rows, disk.rows);
+});
+
+test('a full disk at the start is told, and nothing is left behind', (t) => {
+  const script =
+    'mount -t tmpfs -o size=16k none "$1" && "$2" "$3" "$1/run" 10 1; find "$1" -type f';
+  const args = ['--mount', 'sh', '-c', script, 'sh', root, process.execPath, CHILD];
+  const result = spawnSync('unshare', args, { encoding: 'utf8', timeout: 60_000 });
+  if (/unshare failed|not permitted/i.test(result.stderr) || result.error) {
+    t.skip('no private mount namespace here');
+    return;
+  }
+  assert.match(result.stderr, /ERR_OUTPUT|ENOSPC/);
+  assert.equal(result.stdout, '');
+});
+
+test('a folder that holds something is refused; --force replaces recordings and nothing else', async () => {
+  const out = folder();
+  const open = async () => fed([{ table: 'disk', batch: fedBatch(schema, 0, 10, 2) }]);
+  await (await recordWith(open, { out, sources: [] })).done;
+  await assert.rejects(recordWith(open, { out, sources: [] }), { code: 'ERR_OUTPUT' });
+  const again = await recordWith(open, { out, sources: [], force: true });
+  await assert.rejects(recordWith(open, { out, sources: [], force: true }), {
+    code: 'ERR_OUTPUT',
+    message: /is being recorded by process/,
+  });
+  await again.done;
+  await writeFile(join(out, 'thesis.txt'), 'mine');
+  await assert.rejects(recordWith(open, { out, sources: [], force: true }), { code: 'ERR_OUTPUT' });
+  assert.equal(await readFile(join(out, 'thesis.txt'), 'utf8'), 'mine');
+  await assert.rejects(recordWith(open, { out: '/proc/warpgauge', sources: [] }), {
+    code: 'ERR_OUTPUT',
+  });
+});
+
+test('a recording whose sources cannot be opened leaves no folder behind', async () => {
+  const out = join(folder(), 'a', 'b');
+  const failing = async (): Promise<FedSampler> => {
+    throw new Error('no such source');
+  };
+  await assert.rejects(recordWith(failing, { out, sources: [] }), /no such source/);
+  await assert.rejects(readdir(join(out, '..', '..')), { code: 'ENOENT' });
+});
+
+test('bad options are told before anything is made', async () => {
+  const open = async () => fed([]);
+  const bad = [
+    { batchMs: 0 },
+    { maxBytes: 1.5 },
+    { keep: 2 },
+    { rotateMs: -1 },
+    { lastMs: 1000, rotateMs: 1000 },
+    { holdMs: Number.NaN },
+    { out: '' },
+  ];
+  for (const options of bad) {
+    await assert.rejects(recordWith(open, { out: folder(), sources: [], ...options }), {
+      code: 'ERR_INVALID_ARGUMENT',
+    });
+  }
+});
+
+test('an aborted signal ends the recording as interrupted, with all rows', async () => {
+  const abort = new AbortController();
+  const sampler = fed([{ table: 'disk', batch: fedBatch(schema, 0, 30, 2) }, { waitMs: 60_000 }]);
+  const { signal } = abort;
+  const recording = await Recorder.start(sampler, options({ signal }));
+  setTimeout(() => abort.abort(), 50);
+  assert.equal((await recording.done).end, 'interrupted');
+  assert.equal(await rowsIn(recording.dir), 30);
+  assert.equal((await openRecording(recording.dir)).manifest.end, 'interrupted');
+  // Closing again, and after the end, changes nothing.
+  assert.equal((await recording.close()).end, 'interrupted');
+});
+
+test('states are written, with the sampler’s own times', async () => {
+  const sampler = fed([{ waitMs: 10 }]);
+  sampler.states = [
+    {
+      time: 5n,
+      source: 'gpu',
+      table: 'gpu',
+      key: '',
+      field: '',
+      state: 'unavailable',
+      reason: 'no_driver',
+      code: -2,
+    },
+  ];
+  const recording = await Recorder.start(sampler, options());
+  await recording.done;
+  const table = await (await openRecording(recording.dir)).table('state');
+  assert.equal(table.numRows, 1);
+  assert.equal(table.getChild('reason')?.get(0), 'no_driver');
+  assert.equal(table.getChild('code')?.get(0), -2n);
+});
+
+test('maxBytes ends a recording; rotation keeps the newest parts, each a whole recording', async () => {
+  const full = await Recorder.start(
+    fed(
+      (function* () {
+        for (let at = 0; ; at++) yield { table: 'disk', batch: fedBatch(schema, at * 100, 100, 2) };
+      })(),
+    ),
+    options({ maxBytes: 100_000 }),
+  );
+  assert.equal((await full.done).end, 'max-bytes');
+  const { bytes } = full.stats();
+  assert.ok(bytes >= 100_000 && bytes < 120_000, `${bytes}`);
+
+  const rotated = await Recorder.start(
+    fed(
+      (function* () {
+        for (let at = 0; at < 40; at++) {
+          yield { table: 'disk', batch: fedBatch(schema, at * 100, 100, 2) };
+          yield { waitMs: 10 };
+        }
+      })(),
+    ),
+    options({ rotateMs: 50, keep: 3 }),
+  );
+  const { parts } = await rotated.done;
+  assert.equal(parts.length, 3);
+  assert.deepEqual(
+    (await readdir(rotated.dir)).sort(),
+    parts.map((part) => part.slice(-6)),
+  );
+  assert.ok(Number(parts.at(-1)?.slice(-6)) > 3, 'parts were removed');
+  let next: bigint | null = null;
+  for (const part of parts) {
+    const recording = await openRecording(part);
+    const times = (await recording.table('disk')).getChild('time');
+    const values = times?.data.flatMap(({ values }) => [...(values as BigInt64Array)]) ?? [];
+    assert.ok(values.length > 0);
+    if (next !== null) assert.equal(values[0], next, 'nothing is lost between two parts');
+    next = (values.at(-1) as bigint) + 1_000_001n;
+    assert.equal(recording.manifest.part, Number(part.slice(-6)));
+  }
+  await assert.rejects(openRecording(rotated.dir), { code: 'ERR_RECORDING', message: /holds 3/ });
+});
+
+test('a flight recorder writes its last moments on demand and at its end', async () => {
+  const sampler = fed([
+    { table: 'disk', batch: fedBatch(schema, 0, 100, 2) },
+    { waitMs: 400 },
+    { table: 'disk', batch: fedBatch(schema, 100, 100, 2) },
+    { waitMs: 100 },
+    { table: 'disk', batch: fedBatch(schema, 200, 100, 2) },
+    { waitMs: 60_000 },
+  ]);
+  const recording = await Recorder.start(sampler, options({ out: await made(), lastMs: 350 }));
+  while (sampler.taken < 3) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.deepEqual(await readdir(recording.dir), [], 'nothing is written before it is asked for');
+  assert.ok(recording.stats().keptBytes > 0);
+  const dumped = await recording.dump();
+  assert.equal(await rowsIn(dumped), 200);
+  const { parts } = await recording.close();
+  assert.deepEqual(
+    parts.map((part) => part.slice(-6)),
+    ['000001', '000002'],
+  );
+  assert.equal(pl.readIPCStream(await readFile(join(dumped, 'disk.arrows'))).height, 200);
+  const plain = await Recorder.start(fed([]), options());
+  await assert.rejects(plain.dump(), { code: 'ERR_RECORDING' });
+});
+
+async function made(): Promise<string> {
+  const dir = folder();
+  await mkdir(dir);
+  return dir;
+}
+
+test('the ring of a flight recorder keeps to its memory', () => {
+  let now = 0;
+  const ring = new FlightRing(1000, 10_000, () => now);
+  for (let at = 0; at < 100; at++) {
+    now += 10;
+    ring.add('disk', fedBatch(schema, at * 10, 10, 2));
+    assert.ok(ring.bytes <= 10_000);
+  }
+  assert.ok(ring.shortenedRows > 0);
+  now += 2000;
+  assert.equal(ring.contents().batches.length, 0);
+  assert.equal(ring.bytes, 0);
+});
+
+test('a step of the clock and a suspend are told, slewing is not', () => {
+  const anchor = {
+    monotonicNs: 0n,
+    realtimeNs: 0n,
+    boottimeNs: 0n,
+    bracketNs: 100,
+    state: 0,
+    error: null,
+    maxErrorNs: 0,
+  };
+  const second = 1_000_000_000n;
+  const later = { ...anchor, monotonicNs: second, realtimeNs: second, boottimeNs: second };
+  const names = (after: typeof anchor) =>
+    clockEvents(anchor, after, 7n).map(({ name, attributes }) => [name, attributes]);
+  assert.deepEqual(names(later), []);
+  assert.deepEqual(names({ ...later, realtimeNs: second + 500_000n }), []);
+  assert.deepEqual(names({ ...later, realtimeNs: second - 5_000_000n }), [
+    ['clock step', { step_ns: -5_000_000 }],
+  ]);
+  assert.deepEqual(names({ ...later, realtimeNs: 4n * second, boottimeNs: 4n * second }), [
+    ['suspend', { duration_ns: 3_000_000_000 }],
+  ]);
+});
