@@ -202,17 +202,7 @@ export interface NativeSamplerOptions {
 /** A column as native/core/table.h describes it. */
 export interface NativeColumn {
   readonly name: string;
-  readonly type:
-    | 'time'
-    | 'u64'
-    | 'i64'
-    | 'f64'
-    | 'u32'
-    | 'i32'
-    | 'u8'
-    | 'bool'
-    | 'name'
-    | 'nameId';
+  readonly type: 'time' | 'u64' | 'i64' | 'f64' | 'u32' | 'i32' | 'u8' | 'bool' | 'name' | 'nameId';
   readonly kind: 'key' | 'gauge' | 'counter' | 'state';
   readonly unit: string;
   readonly source: string;

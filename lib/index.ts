@@ -10,3 +10,4 @@ export {
 } from './host/index.ts';
 export * as measure from './measure/index.ts';
 export * as mitigate from './mitigate/index.ts';
+export * as monitor from './monitor/index.ts';
