@@ -11,7 +11,7 @@ import {
   truncate,
   writeFile,
 } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import pl from 'nodejs-polars';
@@ -157,8 +157,10 @@ test('the manifest says what is in the files, with their digests', async () => {
   assert.equal(manifest.schema, 'warpgauge/recording/1');
   assert.equal(manifest.end, 'duration');
   assert.equal(running, false);
+  assert.equal(manifest.host.hostname, hostname());
+  assert.match(manifest.host.bootId ?? '', /^[0-9a-f-]{36}$/);
   assert.equal(manifest.simulated, true);
-  assert.equal((environment as { schema: string }).schema, 'warpgauge/environment/1');
+  assert.equal((environment as { schema: string }).schema, 'warpgauge/environment/2');
   for (const table of manifest.tables) {
     const bytes = await readFile(join(dir, table.file));
     assert.equal(table.sha256, createHash('sha256').update(bytes).digest('hex'), table.name);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RecordBatch } from '../../arrow.ts';
-import { environment } from '../../host/index.ts';
+import { type EnvironmentRecord, environment } from '../../host/index.ts';
 import { processStart } from '../../host/process.ts';
 import { packageVersion } from '../../version.ts';
 import type { SamplerStats, StateRow, TableInfo, TableStats } from '../types.ts';
@@ -67,6 +67,19 @@ function countsOf(stats: SamplerStats, table: string): TableStats | null {
   return stats.tables.find((each) => each.table === table) ?? null;
 }
 
+const text = (fact: unknown): string | null => (typeof fact === 'string' ? fact : null);
+
+/** Who this machine is, out of its environment record. */
+function hostIdentity(record: EnvironmentRecord | null): Manifest['host'] {
+  const container = record?.process['container'] as { kind?: unknown } | undefined;
+  return {
+    hostname: text(record?.host['hostname']),
+    machineIdHash: text(record?.host['machine_id_hash']),
+    bootId: text(record?.host['boot_id']),
+    container: text(container?.kind),
+  };
+}
+
 /**
  * One folder of a recording: a table file per table, the recorder's own tables, the manifest. Calls must not overlap:
  * the recorder runs one after the other.
@@ -77,7 +90,7 @@ export class RecordingPart {
   readonly #started = new Date().toISOString();
   readonly #written = new Map<string, Written>();
   readonly #own = new Map<string, OwnTable>();
-  #environment: Awaited<ReturnType<typeof environment>> | null = null;
+  #environment: EnvironmentRecord | null = null;
   #inbox: MarkInbox | null = null;
 
   private constructor(options: PartOptions) {
@@ -222,19 +235,13 @@ export class RecordingPart {
     error: { code: string; message: string } | null,
   ): Manifest {
     const { utcOffsetNs, batchMs, holdMs, argv, command, part, run, tables } = this.#options;
-    const host = this.#environment?.host;
     return {
       schema: MANIFEST_SCHEMA,
       run,
       tool: { version: packageVersion(), node: process.version },
       argv,
       command,
-      host: {
-        hostname: host?.hostname ?? null,
-        machineIdHash: host?.machine_id_hash ?? null,
-        bootId: host?.boot_id ?? null,
-        container: this.#environment?.container ?? null,
-      },
+      host: hostIdentity(this.#environment),
       recorder: { pid: process.pid, startTicks: processStart(process.pid), bootId: bootId() },
       started: this.#started,
       ended,
