@@ -1,6 +1,15 @@
 #include "addon/source_list.h"
 
+#include "os/cpu_source.h"
+#include "os/disk_source.h"
+#include "os/hugepages_source.h"
+#include "os/meminfo_source.h"
+#include "os/net_source.h"
+#include "os/numa_source.h"
 #include "os/page_faults_source.h"
+#include "os/pcie_source.h"
+#include "os/pressure_source.h"
+#include "os/thermal_source.h"
 #include "os/vmstat_source.h"
 
 namespace warpgauge {
@@ -14,6 +23,15 @@ struct Entry {
 constexpr Entry kSources[] = {
     {"page-faults", PageFaultsSource::Open},
     {"vmstat", MakeVmstatSource},
+    {"meminfo", MakeMeminfoSource},
+    {"hugepages", MakeHugepagesSource},
+    {"pressure", MakePressureSource},
+    {"cpu", MakeCpuSource},
+    {"disk", MakeDiskSource},
+    {"net", MakeNetSource},
+    {"numa", MakeNumaSource},
+    {"pcie", MakePcieSource},
+    {"thermal", MakeThermalSource},
     {nullptr, nullptr},  // ends the list
 };
 

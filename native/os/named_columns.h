@@ -33,13 +33,6 @@ class NamedColumns {
     lines_.push_back({std::move(name), column, is_bytes});
   }
   [[nodiscard]] size_t size() const { return lines_.size(); }
-  // For opening: a file that repeats a line gets one column.
-  [[nodiscard]] bool Has(std::string_view name) const {
-    for (const Line& line : lines_) {
-      if (line.name == name) return true;
-    }
-    return false;
-  }
 
   // Calls set(column, value) for every known line of `text`.
   template <typename Set>

@@ -72,6 +72,13 @@ std::string SnakeCase(std::string_view name) {
   return result;
 }
 
+bool HasColumn(const TableSpec& table, std::string_view name) {
+  for (const ColumnSpec& column : table.columns) {
+    if (column.name == name) return true;
+  }
+  return false;
+}
+
 std::string TableName(const SourceRequest& request, const TableSpec& table) {
   return table.suffix.empty() ? request.instance : request.instance + "." + table.suffix;
 }
@@ -122,6 +129,38 @@ void Availability::Update(StateSink& states,
   change.state = error == 0 ? "ok" : "unavailable";
   if (error != 0) change.reason = reason != nullptr ? reason : ReasonForErrno(error);
   change.code = error;
+  states.Report(std::move(change));
+}
+
+void ReportAppeared(StateSink& states, const std::string& table, const std::string& key) {
+  StateChange change;
+  change.table = table;
+  change.key = key;
+  change.state = "ok";
+  change.reason = "appeared";
+  states.Report(std::move(change));
+}
+
+void ReportGone(StateSink& states, const std::string& table, const std::string& key) {
+  StateChange change;
+  change.table = table;
+  change.key = key;
+  change.state = "gone";
+  change.reason = "gone";
+  states.Report(std::move(change));
+}
+
+void ReportMissing(StateSink& states,
+                   const std::string& table,
+                   const std::string& key,
+                   const std::string& field,
+                   const std::string& reason) {
+  StateChange change;
+  change.table = table;
+  change.key = key;
+  change.field = field;
+  change.state = "unavailable";
+  change.reason = reason;
   states.Report(std::move(change));
 }
 

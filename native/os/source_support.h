@@ -28,6 +28,9 @@ ColumnSpec NumberKeyColumn(std::string name, std::string source);
 // "direct_map_2m", "BadTLP" -> "bad_tlp".
 std::string SnakeCase(std::string_view name);
 
+// A file may repeat a line; a table has each column once.
+bool HasColumn(const TableSpec& table, std::string_view name);
+
 // Full name of a table: "vmstat", "cpu.system", "cpu@2.system".
 std::string TableName(const SourceRequest& request, const TableSpec& table);
 
@@ -51,6 +54,16 @@ class Availability {
  private:
   int error_ = 0;
 };
+
+// Reports that an entity of a table came (state "ok", reason "appeared") or went ("gone").
+void ReportAppeared(StateSink& states, const std::string& table, const std::string& key);
+void ReportGone(StateSink& states, const std::string& table, const std::string& key);
+// Reports a field that an entity does not have: state "unavailable".
+void ReportMissing(StateSink& states,
+                   const std::string& table,
+                   const std::string& key,
+                   const std::string& field,
+                   const std::string& reason);
 
 // Notices counters that went down (a device reset, a wrap in the kernel): the values stay as they
 // were read, and a row of the `state` table says which one fell, so that nobody takes the

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "os/named_columns.h"
+#include "os/system_text.h"
 #include "os/text_scanner.h"
 
 namespace warpgauge {
@@ -39,28 +40,6 @@ VmCounters ParseVmStat(std::string_view text) {
     }
   }
   return counters;
-}
-
-int64_t ParseStealTicks(std::string_view text, int cpu) {
-  constexpr int kStealColumn = 8;
-  constexpr std::string_view kCpu = "cpu";
-  LineScanner lines(text);
-  std::string_view line;
-  while (lines.Next(&line)) {
-    if (line.substr(0, kCpu.size()) != kCpu) return -1;  // the CPU lines come first
-    WordScanner words(line.substr(kCpu.size()));
-    uint64_t number = 0;
-    if (IsBlank(line.size() > kCpu.size() ? line[kCpu.size()] : ' ') || !words.U64(&number) ||
-        number != static_cast<uint64_t>(cpu)) {
-      continue;
-    }
-    uint64_t ticks = 0;
-    for (int i = 0; i < kStealColumn; i++) {
-      if (!words.U64(&ticks)) return -1;
-    }
-    return static_cast<int64_t>(ticks);
-  }
-  return -1;
 }
 
 VmStat::VmStat(const std::string& root)

@@ -23,10 +23,6 @@ struct VmCounters {
 // Reads the known lines of `text`; unknown lines, missing lines and a torn last line are skipped.
 VmCounters ParseVmStat(std::string_view text);
 
-// The steal column of the "cpu<N>" line of /proc/stat, in clock ticks; -1 when the line or column
-// is missing (kernels before 2.6.11 have seven columns).
-int64_t ParseStealTicks(std::string_view text, int cpu);
-
 // The counters above and steal, read again and again: 22 us and 16 us a read on a small guest, no
 // allocation after the first. One thread at a time. (`vmstat_source.h` samples the whole file.)
 class VmStat {

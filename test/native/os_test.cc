@@ -14,6 +14,7 @@
 #include "os/cpu_cache.h"
 #include "os/kernel_probe.h"
 #include "os/perf_event.h"
+#include "os/system_text.h"
 #include "os/vmstat.h"
 #include "tree.h"
 

@@ -1,58 +1,27 @@
-#include <fstream>
-#include <limits>
 #include <map>
-#include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 
+#include "os/meminfo_source.h"
 #include "os/vmstat_source.h"
 #include "row_recorder.h"
+#include "system_source_support.h"
 #include "tree.h"
 
 namespace {
 
 using namespace warpgauge;  // NOLINT(google-build-using-namespace): the subject of every test here
 
-constexpr uint64_t kMax = std::numeric_limits<uint64_t>::max();
-const char* const kRecorded = "test/fixtures/proc/debian-12-kvm-linux-6.18.44-counters";
-
-SourceRequest Request(const std::string& name, const std::string& root = "") {
-  SourceRequest request;
-  request.name = name;
-  request.instance = name;
-  request.root = root;
-  request.interval_ns = 10'000'000;
-  return request;
-}
-
-// The independent reader: stream extraction.
-std::map<std::string, uint64_t> ReadPairs(const std::string& path) {
-  std::map<std::string, uint64_t> pairs;
-  std::ifstream file(path);
-  std::string name;
-  uint64_t value = 0;
-  while (file >> name >> value) pairs[name] = value;
-  return pairs;
-}
-
-const ColumnSpec* FindColumn(const Source& source, size_t table, const std::string& name) {
-  for (const ColumnSpec& column : source.tables()[table].columns) {
-    if (column.name == name) return &column;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 TEST_CASE("vmstat: every line of a recorded file, under its own name") {
   RecordedStates states;
-  auto opened = MakeVmstatSource(Request("vmstat", kRecorded), states);
+  auto opened = MakeVmstatSource(Request("vmstat", kRecordedGuest), states);
   REQUIRE(opened.ok());
   Source& source = *opened.value;
-  const auto expected = ReadPairs(std::string(kRecorded) + "/proc/vmstat");
+  const auto expected = ReadPairs(kRecordedGuest + "/proc/vmstat");
   REQUIRE(expected.size() > 100);
   CHECK(source.tables()[0].columns.size() == expected.size() + 1);
   SourceRecorder recorder(source);
@@ -74,7 +43,7 @@ TEST_CASE("vmstat: every line of a recorded file, under its own name") {
 
 TEST_CASE("vmstat: kinds and units are the kernel's") {
   RecordedStates states;
-  auto opened = MakeVmstatSource(Request("vmstat", kRecorded), states);
+  auto opened = MakeVmstatSource(Request("vmstat", kRecordedGuest), states);
   REQUIRE(opened.ok());
   const auto check = [&](const char* name, ColumnKind kind, const char* unit) {
     CAPTURE(name);
@@ -193,4 +162,64 @@ TEST_CASE("vmstat on this machine lies between two readings of another reader") 
     CHECK(value >= before.at(name));
     CHECK(value <= after.at(name));
   }
+}
+
+TEST_CASE("meminfo: every line of a recorded file, in bytes where the kernel gives kB") {
+  RecordedStates states;
+  auto opened = MakeMeminfoSource(Request("meminfo", kRecordedGuest), states);
+  REQUIRE(opened.ok());
+  SourceRecorder recorder(*opened.value);
+  recorder.Sample();
+  RowRecorder& rows = *recorder.table();
+  size_t lines = 0;
+  for (const auto& words : ReadWords(kRecordedGuest + "/proc/meminfo")) {
+    REQUIRE(words.size() >= 2);
+    lines++;
+    const uint64_t factor = words.size() == 3 ? 1024 : 1;
+    const std::string source = "/proc/meminfo " + words[0];
+    CAPTURE(source);
+    bool is_found = false;
+    for (const ColumnSpec& column : opened.value->tables()[0].columns) {
+      if (column.source != source) continue;
+      is_found = true;
+      CHECK(rows.U64(0, column.name) == std::stoull(words[1]) * factor);
+      CHECK(column.unit == (factor == 1 ? "pages" : "bytes"));
+      CHECK(column.kind == ColumnKind::kGauge);
+    }
+    CHECK(is_found);
+  }
+  CHECK(lines > 40);
+  CHECK(opened.value->tables()[0].columns.size() == lines + 1);
+  for (const char* const name : {"mem_available_bytes", "active_anon_bytes", "huge_pages_total"}) {
+    CHECK_FALSE(rows.IsNull(0, name));
+  }
+}
+
+TEST_CASE("meminfo on this machine, and a table of its own name") {
+  RecordedStates states;
+  SourceRequest request = Request("meminfo");
+  request.instance = "meminfo@2";
+  auto opened = MakeMeminfoSource(request, states);
+  REQUIRE(opened.ok());
+  SourceRecorder recorder(*opened.value);
+  recorder.Sample();
+  const auto words = ReadWords("/proc/meminfo");
+  REQUIRE(words[0][0] == "MemTotal");
+  CHECK(recorder.table()->U64(0, "mem_total_bytes") == std::stoull(words[0][1]) * 1024);
+  CHECK(recorder.table()->U64(0, "mem_free_bytes").value_or(kMax) <
+        recorder.table()->U64(0, "mem_total_bytes").value_or(0));
+}
+
+TEST_CASE("meminfo: bytes that do not fit, and lines without their unit, are null") {
+  const Tree tree;
+  tree.Write("/proc/meminfo", "MemTotal: 5 kB\nMemFree: 4 kB\nmemFree: 3 kB\n");
+  RecordedStates states;
+  auto opened = MakeMeminfoSource(Request("meminfo", tree.root()), states);
+  REQUIRE(opened.ok());
+  CHECK(opened.value->tables()[0].columns.size() == 3);  // mem_free_bytes once
+  SourceRecorder recorder(*opened.value);
+  tree.Write("/proc/meminfo", "MemTotal: 18446744073709551615 kB\r\nMemFree: 4\r\n");
+  recorder.Sample();
+  CHECK(recorder.table()->IsNull(0, "mem_total_bytes"));
+  CHECK(recorder.table()->IsNull(0, "mem_free_bytes"));
 }

@@ -63,7 +63,7 @@ TEST_CASE("numbers: up to 2^64-1, and nothing that is cut") {
                                  "18446744073709551616",
                                  "99999999999999999999",
                                  "1844674407370955161500"}) {
-    CAPTURE(text);
+    CAPTURE(std::string(text));
     CHECK_FALSE(Number(text, &value));
   }
   CHECK(value == 7);
@@ -75,7 +75,7 @@ TEST_CASE("number files: one number and its newline") {
   CHECK(value == 2048);
   CHECK(ParseNumberFile("2048\r\n", &value));
   for (const char* const text : {"", "\n", "2048", "12 13\n", "max\n", "0x10\n"}) {
-    CAPTURE(text);
+    CAPTURE(std::string(text));
     CHECK_FALSE(ParseNumberFile(text, &value));
   }
 }
@@ -115,7 +115,7 @@ TEST_CASE("named numbers: the three forms, and what is none of them") {
                                  "MemFree: 1 MB",
                                  "MemFree: 1 kBx",
                                  "MemFree: 18446744073709551615 kB"}) {
-    CAPTURE(line);
+    CAPTURE(std::string(line));
     CHECK_FALSE(ParseNamedNumber(line, &number));
   }
 }

@@ -1,5 +1,6 @@
 import type { SourceSpec } from '../types.ts';
 import type { SourceDescriptor } from './descriptor.ts';
+import type { TickOptions } from './tick-options.ts';
 
 export const vmstatDescriptor: SourceDescriptor = {
   name: 'vmstat',
@@ -9,14 +10,6 @@ export const vmstatDescriptor: SourceDescriptor = {
   needs: '',
 };
 
-/** Options of {@link vmstat}. */
-export interface VmstatOptions {
-  /** Time between two rows, ms. Default 100. A read costs about 20 us on a small machine. */
-  readonly intervalMs?: number;
-  /** Name of the table where the source is asked for twice; default `vmstat`, `vmstat@2`. */
-  readonly instance?: string;
-}
-
 /**
  * Table `vmstat`: one row per tick with every line of `/proc/vmstat` of the running kernel, under the kernel's own names
  * (`pgfault`, `nr_free_pages`, `thp_fault_alloc`). `nr_*` are gauges but for the event counters among them; all else counts
@@ -24,11 +17,13 @@ export interface VmstatOptions {
  * `pgpgout`, `nr_kernel_stack`) or `1`. The kernel folds its per-CPU parts in about once a second, so gauges may be off by
  * some tens of pages per CPU.
  *
+ * Default interval 100 ms; a read costs about 20 us on a small machine.
+ *
  * @example
  * ```ts
  * const sampler = await monitor.sample({ sources: [monitor.vmstat({ intervalMs: 10 })] });
  * ```
  */
-export function vmstat(options: VmstatOptions = {}): SourceSpec {
+export function vmstat(options: TickOptions = {}): SourceSpec {
   return { source: 'vmstat', ...options, options: {} };
 }
