@@ -1,8 +1,18 @@
 export { type JsColumn, type JsTableOptions, table } from './js-table.ts';
 export { now } from './now.ts';
 export { sample } from './sampler.ts';
+export { type CpuOptions, cpu } from './sources/cpu.ts';
+export { disk } from './sources/disk.ts';
+export { hugepages } from './sources/hugepages.ts';
+export { meminfo } from './sources/meminfo.ts';
+export { net } from './sources/net.ts';
+export { numa } from './sources/numa.ts';
 export { type PageFaultsOptions, pageFaults } from './sources/page-faults.ts';
-export { type VmstatOptions, vmstat } from './sources/vmstat.ts';
+export { type PcieOptions, pcie } from './sources/pcie.ts';
+export { pressure } from './sources/pressure.ts';
+export { thermal } from './sources/thermal.ts';
+export type { TickOptions } from './sources/tick-options.ts';
+export { vmstat } from './sources/vmstat.ts';
 export { type Span, span } from './span.ts';
 export type {
   CallCost,
