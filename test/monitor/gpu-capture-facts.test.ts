@@ -10,6 +10,7 @@ import {
   exportedSymbols,
   instances,
   queryTree,
+  schemeOf,
   valueAt,
 } from './gpu-capture.ts';
 import { FakeGpus, fakeLibrary, functionNames, NEEDS_FAKE, SCHEMES } from './gpu-fake.ts';
@@ -42,8 +43,8 @@ test(
 for (const capture of CAPTURES) {
   for (const state of ['idle', 'load'] as const) {
     test(`${capture}, ${state}: facts are those of nvidia-smi`, NEEDS_FAKE, async () => {
-      using fake = new FakeGpus(captureScript(capture, state));
-      const system = await loadBinding().readGpus(fakeLibrary(), '');
+      using fake = new FakeGpus(captureScript(capture, state), fakeLibrary(schemeOf(capture)));
+      const system = await loadBinding().readGpus(fakeLibrary(schemeOf(capture)), '');
       assert.equal(system.simulated, true);
       assert.match(system.driverVersion ?? '', /^Simulated /);
       const gpu = queryTree(capture, state);

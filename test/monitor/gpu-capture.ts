@@ -1,6 +1,7 @@
 // nvidia-smi texts of real GPUs (test/fixtures/captures), as facts and as scripts for the fake NVML.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import type { Scheme } from './gpu-fake.ts';
 
 /** A line of `nvidia-smi -q` with what is indented below it. */
 export interface Node {
@@ -10,11 +11,22 @@ export interface Node {
 }
 
 const FOLDER = new URL('../../../../test/fixtures/captures/', import.meta.url);
-export const CAPTURES = ['nvidia-h200', 'nvidia-h200-mig', 'nvidia-h100-mig'] as const;
-export type CaptureName = (typeof CAPTURES)[number];
+const FILES = {
+  'nvidia-h200': 'nvidia-h200__590.48.01.txt',
+  'nvidia-h200-mig': 'nvidia-h200-mig__590.48.01.txt',
+  'nvidia-h100-mig': 'nvidia-h100-mig__590.48.01.txt',
+  'nvidia-h200-guest': 'nvidia-h200__580.159.04.txt',
+} as const;
+export type CaptureName = keyof typeof FILES;
+export const CAPTURES = Object.keys(FILES) as CaptureName[];
+
+/** The scheme of the fake that plays the driver of a capture. */
+export function schemeOf(capture: CaptureName): Scheme {
+  return FILES[capture].includes('580.159') ? '580.159' : '13.1';
+}
 
 function captureText(capture: CaptureName): string {
-  return readFileSync(new URL(`${capture}__590.48.01.txt`, FOLDER), 'utf8');
+  return readFileSync(new URL(FILES[capture], FOLDER), 'utf8');
 }
 
 /** The text below `## <title>` of a capture. */

@@ -24,6 +24,7 @@ export const SCHEMES = [
   '12.5',
   '12.8',
   '13.0',
+  '580.159',
   '13.2',
   '13.1',
 ] as const;
@@ -110,8 +111,10 @@ export class FakeGpus {
   }
 }
 
-/** Names of functions that a library exports or names in its messages. */
+/** Names of the functions that a library exports: those in its table of dynamic names. */
 export function functionNames(library: string): string[] {
-  const names = readFileSync(library, 'latin1').match(/(?<=\0)nvml[A-Z]\w+(?=\0)/g) ?? [];
-  return [...new Set(names)];
+  const text = readFileSync(library, 'latin1');
+  const begin = text.indexOf('\0nvml');
+  const names = text.slice(begin + 1, text.indexOf('\0\0', begin + 1)).split('\0');
+  return names.filter((name) => /^nvml[A-Z]\w+$/.test(name));
 }

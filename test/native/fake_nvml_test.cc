@@ -132,7 +132,12 @@ TEST_CASE("values follow their functions of time") {
   CHECK(value == 8);
   const NvFieldValue bytes = nvml.Field(197);
   CHECK(bytes.code == 0);
+  CHECK(bytes.type == kNvUint);
   CHECK(bytes.value.ull < 0x1'0000'0000);  // 14 GB since the start, in 32 bits
+  CHECK(nvml.Field(186, 1).code == 3);
+  CHECK(nvml.Field(186, 3).code == 2);
+  CHECK(nvml.Field(5000).code == 2);
+  CHECK(nvml.Field(193).value.si == -8);
 }
 
 TEST_CASE("each scheme exports and answers what that driver does") {
@@ -148,6 +153,7 @@ TEST_CASE("each scheme exports and answers what that driver does") {
       {"12.5", false, true, true, true, false, -1, 4095},
       {"12.8", true, true, true, true, false, 77, 1},
       {"13.0", true, true, true, true, false, 123456789, 1},
+      {"580.159", true, true, true, true, true, -1, 1},
       {"", true, true, true, true, false, 77, 1},
       {"13.2", true, true, true, true, true, 77, 1},
   };
@@ -246,7 +252,7 @@ TEST_CASE("events reach a set once, and a wait without one times out") {
   CHECK(nvml.Call("nvmlEventSetFree", set) == 0);
 }
 
-TEST_CASE("GPM refuses a short window and counts bytes between two samples") {
+TEST_CASE("GPM does what an H200 did: zeros for short windows, a failed call for unknown ids") {
   const FakeDriver fake("nvml.pcie_tx_bytes = counter(0, 104857600)\nnvml.gpm.3 = 12.5\n");
   const FakeNvml nvml;
   void *first = nullptr, *second = nullptr;
@@ -255,23 +261,30 @@ TEST_CASE("GPM refuses a short window and counts bytes between two samples") {
   std::vector<unsigned char> buffer(sizeof(NvGpmMetrics) + 3 * sizeof(NvGpmMetric));
   auto* get = reinterpret_cast<NvGpmMetrics*>(buffer.data());
   get->version = 1;
-  get->count = 3;
+  get->count = 2;
   get->sample1 = first;
   get->sample2 = second;
   get->metrics[0].id = 3;
   get->metrics[1].id = 20;
-  get->metrics[2].id = 332;  // not in this driver
+  get->metrics[2].id = 255;  // not in this driver
   CHECK(nvml.Call("nvmlGpmSampleGet", nvml.Device(), first) == 0);
   CHECK(nvml.Call("nvmlGpmSampleGet", nvml.Device(), second) == 0);
   CHECK(nvml.Call("nvmlGpmMetricsGet", get) == 0);
-  CHECK(get->metrics[0].code != 0);
+  CHECK(get->metrics[0].code == 0);
+  CHECK(get->metrics[0].value == 0);
   SleepMs(120);
   CHECK(nvml.Call("nvmlGpmSampleGet", nvml.Device(), second) == 0);
   CHECK(nvml.Call("nvmlGpmMetricsGet", get) == 0);
   CHECK(get->metrics[0].code == 0);
   CHECK(get->metrics[0].value == 12.5);
   CHECK(get->metrics[1].value == doctest::Approx(100).epsilon(0.01));  // MiB/s
-  CHECK(get->metrics[2].code != 0);
+  get->count = 3;
+  CHECK(nvml.Call("nvmlGpmMetricsGet", get) == 2);
+  get->count = 2;
+  get->sample1 = second;
+  CHECK(nvml.Call("nvmlGpmMetricsGet", get) == 2);  // the same sample twice
+  get->version = 0x01000000 | 24;
+  CHECK(nvml.Call("nvmlGpmMetricsGet", get) == 25);
   nvml.Call("nvmlGpmSampleFree", first);
   nvml.Call("nvmlGpmSampleFree", second);
 }
@@ -286,7 +299,7 @@ TEST_CASE("sample buffers are on the clock the script says") {
     int type = 0;
     NvSample* none = nullptr;
     CHECK(nvml.Call("nvmlDeviceGetSamples", nvml.Device(), 0, 0ULL, &type, &count, none) == 0);
-    CHECK(count == 119);
+    CHECK(count == 120);
     std::vector<NvSample> samples(count);
     CHECK(nvml.Call(
               "nvmlDeviceGetSamples", nvml.Device(), 0, 0ULL, &type, &count, samples.data()) == 0);

@@ -48,7 +48,7 @@ FAKE_EXPORT int nvmlDeviceGetIndex(Device* device, unsigned* out) {
 }
 READ_U32(nvmlDeviceGetArchitecture, "architecture", 9)
 READ_U32(nvmlDeviceGetBrand, "brand", 14)
-READ_U32(nvmlDeviceGetMemoryBusWidth, "memory_bus_bits", 6144)
+READ_U32(nvmlDeviceGetMemoryBusWidth, "memory_bus_bits", 6016)
 READ_U32(nvmlDeviceGetNumGpuCores, "cores", 16896)
 READ_U32(nvmlDeviceGetPersistenceMode, "persistence", 1)
 READ_U32(nvmlDeviceGetComputeMode, "compute_mode", 0)
@@ -175,7 +175,7 @@ static int EngineUse(const char* function,
   }
   if (code == 0) {
     *percent = ToU32(value);
-    *period_us = 167000;
+    *period_us = 100000;
   }
   return Leave(function, code);
 }
@@ -218,7 +218,7 @@ FAKE_EXPORT int nvmlDeviceGetMemoryInfo(Device* device, NvMemory* out) {
 FAKE_EXPORT int nvmlDeviceGetMemoryInfo_v2(Device* device, NvMemoryV2* out) {
   Number total = 0, reserved = 0, used = 0, free_bytes = 0;
   int code = Enter("nvmlDeviceGetMemoryInfo_v2", device);
-  if (code == 0 && out->version != NV_VERSION(NvMemoryV2, 2)) code = kNvVersionMismatch;
+  if (code == 0 && out->version != NV_VERSION(NvMemoryV2, 2)) code = 13; /* so on an H200 */
   if (code == 0) code = ReadMemory(device, &total, &reserved, &used, &free_bytes);
   if (code == 0) {
     out->total = ToU64(total);
@@ -322,11 +322,7 @@ FAKE_EXPORT int nvmlDeviceGetMaxClockInfo(Device* device, int type, unsigned* mh
   return Clock("nvmlDeviceGetMaxClockInfo", device, type, 1, mhz);
 }
 FAKE_EXPORT int nvmlDeviceGetClock(Device* device, int type, int id, unsigned* mhz) {
-  const int code = Enter("nvmlDeviceGetClock", device);
-  if (code != 0 || id == 1 || id == 2) {
-    return Leave("nvmlDeviceGetClock", code != 0 ? code : kNvNotSupported);
-  }
-  return Clock("nvmlDeviceGetClock", device, type, id == 3, mhz);
+  return Clock("nvmlDeviceGetClock", device, type, id != 0, mhz);
 }
 
 static int Reasons(const char* function, const Device* device, unsigned long long* bits) {
@@ -354,7 +350,9 @@ FAKE_EXPORT int nvmlDeviceGetViolationStatus(Device* device, int policy, NvViola
   snprintf(field, sizeof(field), "violation_%d", policy);
   code = Answer("nvmlDeviceGetViolationStatus", device, field, 0, &value);
   if (code == 0) {
-    out->reference_time = (unsigned long long)FakeNow();
+    pthread_mutex_lock(&fake_lock);
+    out->reference_time = (unsigned long long)Stamp("nvml.field_clock", FakeMachineMs());
+    pthread_mutex_unlock(&fake_lock);
     out->violation_time = ToU64(value);
   }
   return code;
@@ -417,23 +415,24 @@ FAKE_EXPORT int nvmlDeviceGetTemperatureThreshold(Device* device, int threshold,
   return AnswerU32("nvmlDeviceGetTemperatureThreshold", device, field, kDefaults[threshold], out);
 }
 READ_U32(nvmlDeviceGetNumFans, "fans", 0)
-static int FanPercent(const char* function, const Device* device, unsigned fan, unsigned* out) {
+/* `without`: what a GPU without fans answers. */
+static int FanPercent(
+    const char* function, const Device* device, unsigned fan, int without, unsigned* out) {
   Number value = 0;
   int code = Enter(function, device);
   if (code == 0) {
     pthread_mutex_lock(&fake_lock);
-    code = FieldOr(device, "fans", 0) <= fan ? kNvNotSupported
-                                             : Field(device, "fan_percent", 30, &value);
+    code = FieldOr(device, "fans", 0) <= fan ? without : Field(device, "fan_percent", 30, &value);
     pthread_mutex_unlock(&fake_lock);
   }
   if (code == 0) *out = ToU32(value);
   return Leave(function, code);
 }
 FAKE_EXPORT int nvmlDeviceGetFanSpeed(Device* device, unsigned* out) {
-  return FanPercent("nvmlDeviceGetFanSpeed", device, 0, out);
+  return FanPercent("nvmlDeviceGetFanSpeed", device, 0, kNvNotSupported, out);
 }
 FAKE_EXPORT int nvmlDeviceGetFanSpeed_v2(Device* device, unsigned fan, unsigned* out) {
-  return FanPercent("nvmlDeviceGetFanSpeed_v2", device, fan, out);
+  return FanPercent("nvmlDeviceGetFanSpeed_v2", device, fan, kNvInvalidArgument, out);
 }
 
 /* The PCIe link and its bytes. */

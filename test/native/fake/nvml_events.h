@@ -66,7 +66,7 @@ FAKE_EXPORT int nvmlDeviceGetSupportedEventTypes(Device* device, unsigned long l
 FAKE_EXPORT int nvmlDeviceRegisterEvents(Device* device, unsigned long long mask, EventSet* set) {
   ScriptedEvent event;
   int code = Enter("nvmlDeviceRegisterEvents", device);
-  if (code == 0 && IsMig(device)) code = kNvNotSupported;
+  if (code == 0 && (IsMig(device) || mask > 0xffff)) code = kNvNotSupported;
   if (code == 0) {
     pthread_mutex_lock(&fake_lock);
     set->mask[device->index] = mask;
@@ -111,6 +111,7 @@ FAKE_EXPORT int nvmlEventSetWait_v2(EventSet* set, NvEventData* out, unsigned ti
     code = 0;
     FakeSleepUs(2000);
   }
+  if (code == kNvTimeout) out->data = 0; /* the type is left alone */
   return Leave("nvmlEventSetWait_v2", code);
 }
 

@@ -13,26 +13,26 @@ typedef struct {
 } FieldId;
 
 static const FieldId kFields[] = {
-    {1, 2, 1000, kNvUint, "ecc_mode", 1},
+    {1, 2, 1000, kNvUllong, "ecc_mode", 1},
     {3, 3, 1000, kNvUllong, "ecc_corrected_volatile", 0},
     {4, 4, 1000, kNvUllong, "ecc_uncorrected_volatile", 0},
     {5, 5, 1000, kNvUllong, "ecc_corrected_aggregate", 0},
     {6, 6, 1000, kNvUllong, "ecc_uncorrected_aggregate", 0},
-    {74, 79, 1000, kNvUllong, "violation_%u", 0},
+    {74, 81, 1000, kNvUllong, "violation_%u", 0},
     {82, 82, 1000, kNvUint, "temperature_memory", 40},
     {83, 83, 1000, kNvUllong, NULL, 0},
-    {91, 91, 1000, kNvUint, "nvlinks", 18},
+    {91, 91, 1000, kNvUint, NULL, 18},
     {94, 94, 1000, kNvUint, "replays", 0},
     {95, 95, 1000, kNvUint, "replay_rollovers", 0},
     {138, 141, 1000, kNvUllong, NULL, 0},
-    {142, 142, 1000, kNvUint, "remapped_corrected", 0},
-    {143, 143, 1000, kNvUint, "remapped_uncorrected", 0},
-    {144, 144, 1000, kNvUint, "remapped_pending", 0},
-    {145, 145, 1000, kNvUint, "remapped_failure", 0},
-    {161, 163, 1108, kNvUllong, "nvlink_errors_%u", 0},
-    {164, 164, 1108, kNvUint, "nvlink_mbps", 26562},
-    {165, 165, 1108, kNvUint, "nvlink_state", 1},
-    {166, 166, 1108, kNvUint, "nvlink_version", 6},
+    {142, 142, 1000, kNvUllong, "remapped_corrected", 0},
+    {143, 143, 1000, kNvUllong, "remapped_uncorrected", 0},
+    {144, 144, 1000, kNvUllong, "remapped_pending", 0},
+    {145, 145, 1000, kNvUllong, "remapped_failure", 0},
+    {161, 163, 1108, kNvUllong, NULL, 0},
+    {164, 164, 1108, kNvUint, NULL, 26562},
+    {165, 165, 1108, kNvUint, NULL, 1},
+    {166, 166, 1108, kNvUint, NULL, 6},
     {169, 169, 1200, kNvUint, "pcie_l0_to_recovery", 0},
     {173, 183, 1202, kNvUint, "pcie_errors_%u", 0},
     {184, 184, 1202, kNvUint, "mig_without_reset", 1},
@@ -47,21 +47,23 @@ static const FieldId kFields[] = {
     {194, 194, 1202, kNvInt, "margin_slowdown", -2},
     {195, 195, 1202, kNvInt, "margin_memory_max", 0},
     {196, 196, 1202, kNvInt, "margin_gpu_max", 0},
-    {197, 198, 1205, kNvUllong, NULL, 0},
+    {197, 198, 1205, kNvUint, NULL, 0},
+    {226, 229, 1206, kNvUint, "field_226_%u", 0},
     {230, 230, 1208, kNvUint, "recovery_action", 0},
+    {301, 301, FAKE_RENUMBERED ? 1300 : 1302, kNvUllong, "remapped_corrected_inactive", 0},
+    {302, 302, FAKE_RENUMBERED ? 1300 : 1302, kNvUllong, "remapped_uncorrected_inactive", 0},
 };
 
 /* Ids that NVIDIA gave another meaning between releases: what this driver answers. A reader that
- * trusts them shows these numbers. 0: the id does not exist here. */
+ * trusts them shows these numbers. 0: the id does not exist here. An H200 with 580.159 answers 199
+ * and 269-271 alone; where a GPU has the others the headers say what they mean. */
 static Number UnstableField(unsigned id) {
   enum { kMigCapable = 1, kThresholdMax = 4095, kSmoothing = 77, kSyncBalance = 55 };
   const Number throttle_ns = 123456789;
-  if (id == 199 && FAKE_HEADER >= 1204) {
-    return FAKE_HEADER == 1205 || FAKE_HEADER == 1206 ? kThresholdMax : kMigCapable;
-  }
-  if (id == 200 && FAKE_HEADER >= 1205) {
-    return FAKE_HEADER == 1205 || FAKE_HEADER == 1206 ? kMigCapable : kThresholdMax;
-  }
+  const int swapped = FAKE_HEADER == 1205 || FAKE_HEADER == 1206;
+  if (FAKE_RENUMBERED) return id == 199 ? kMigCapable : id >= 269 && id <= 271 ? throttle_ns : 0;
+  if (id == 199 && FAKE_HEADER >= 1204) return swapped ? kThresholdMax : kMigCapable;
+  if (id == 200 && FAKE_HEADER >= 1205) return swapped ? kMigCapable : kThresholdMax;
   if (id < 251 || id > 273 || FAKE_HEADER < 1208) return 0;
   if (FAKE_HEADER == 1300) return id <= 253 ? throttle_ns : id <= 255 ? kSyncBalance : kSmoothing;
   if (id <= 268) return kSmoothing;
@@ -69,42 +71,54 @@ static Number UnstableField(unsigned id) {
   return id <= 271 ? throttle_ns : kSyncBalance;
 }
 
-/* 138-141, KiB: one link, or the sum of all for UINT_MAX. */
-static int NvLinkKib(const Device* device, unsigned id, unsigned scope, double ms, Number* out) {
-  static const char* const kNames[4] = {
+/* Of one link, or of all for UINT_MAX where the id has a sum. Nothing in MIG mode or without links.
+ */
+static int NvLinkField(const Device* device, unsigned id, unsigned scope, double ms, Number* out) {
+  static const char* const kThroughput[4] = {
       "nvlink_tx_kib", "nvlink_rx_kib", "nvlink_raw_tx_kib", "nvlink_raw_rx_kib"};
+  static const char* const kLink[6] = {"nvlink_replays",
+                                       "nvlink_recoveries",
+                                       "nvlink_crc_errors",
+                                       "nvlink_mbps",
+                                       "nvlink_state",
+                                       "nvlink_version"};
+  static const int kLinkDefaults[6] = {0, 0, 0, 26562, 1, 6};
   const Number links = FieldOr(device, "nvlinks", 18);
   int code;
-  if (MigMode(device)) return kNvNotSupported;
-  if (scope != 0xffffffffu && scope >= ToU32(links)) return kNvInvalidArgument;
-  code = FieldAt(device, kNames[id - 138], ms, 0, out);
+  if (MigMode(device) || links == 0) return kNvNotSupported;
+  if (id == 91) {
+    *out = links;
+    return 0;
+  }
+  if (scope >= ToU32(links) && (scope != 0xffffffffu || id > 141)) return kNvInvalidArgument;
+  if (id >= 161) return FieldAt(device, kLink[id - 161], ms, kLinkDefaults[id - 161], out);
+  code = FieldAt(device, kThroughput[id - 138], ms, 0, out);
   if (scope == 0xffffffffu) *out *= links;
   return code;
 }
 
+/* Fields of the power domain: scope 3 came with header 13.3. */
+static int PowerField(const Device* device, unsigned id, unsigned scope, double ms, Number* value) {
+  if (scope > 2) return kNvInvalidArgument;
+  if (id == 185 && scope == 2) return FieldAt(device, "power_memory_average", ms, 46560, value);
+  if (scope != 0) return kNvNotSupported;
+  if (id == 83 || id == 191) return EnergyAt(device, ms, value);
+  return id == 185 ? FieldAt(device, "power_average", ms, POWER_AVERAGE, value)
+                   : FieldAt(device, "power_instant", ms, POWER_INSTANT, value);
+}
+
 static int SpecialField(
     const Device* device, unsigned id, unsigned scope, double ms, Number* value) {
-  switch (id) {
-    case 83:
-    case 191:
-      return scope == 0 ? EnergyAt(device, ms, value) : kNvNotSupported;
-    case 185:
-      if (scope == 2) return FieldAt(device, "power_memory_average", ms, 46560, value);
-      return scope == 0 ? FieldAt(device, "power_average", ms, POWER_AVERAGE, value)
-                        : kNvNotSupported;
-    case 186:
-      return scope == 0 ? FieldAt(device, "power_instant", ms, POWER_INSTANT, value)
-                        : kNvNotSupported;
-    case 197:
-    case 198: {
-      const int code = PcieBytesAt(device, id == 198, ms, value);
-      /* The counters behind them have 32 bits. */
-      if (code == 0 && FieldOr(device, "pcie_counter_bits", 32) == 32) *value = ToU32(*value);
-      return code;
-    }
-    default:
-      return NvLinkKib(device, id, scope, ms, value);
+  if (id == 197 || id == 198) {
+    const int code = PcieBytesAt(device, id == 198, ms, value);
+    /* 32-bit counters, as measured; a driver may come that has wider ones. */
+    if (code == 0 && FieldOr(device, "pcie_counter_bits", 32) == 32) *value = ToU32(*value);
+    return code;
   }
+  if (id == 83 || id == 185 || id == 186 || id == 191) {
+    return PowerField(device, id, scope, ms, value);
+  }
+  return NvLinkField(device, id, scope, ms, value);
 }
 
 /* One id: its NVML code, and where that is 0 its type and value. fake_lock held. */
@@ -113,12 +127,22 @@ static int ReadField(const Device* device, NvFieldValue* out, double ms) {
   Number value = 0, unstable = UnstableField(out->field_id);
   const FieldId* id = NULL;
   FakeEntry* scripted;
-  int code = kNvNotSupported;
+  int code = out->field_id > 302 || out->field_id == 23 || out->field_id == 274 ||
+                     (out->field_id >= 289 && out->field_id <= 300 && out->field_id != 294 &&
+                      out->field_id != 295)
+                 ? kNvInvalidArgument
+                 : kNvNotSupported;
   size_t i;
   for (i = 0; i < sizeof(kFields) / sizeof(kFields[0]); ++i) {
     if (out->field_id >= kFields[i].first && out->field_id <= kFields[i].last) id = &kFields[i];
   }
   if (IsMig(device)) return kNvNotSupported;
+  if (out->field_id == 147) { /* success without a value: seen on an H200 */
+    out->type = kNvDouble;
+    out->timestamp = 0;
+    memset(&out->value, 0, sizeof(out->value));
+    return 0;
+  }
   if (id != NULL && id->since > FAKE_HEADER) return kNvInvalidArgument;
   snprintf(name, sizeof(name), "field.%u", out->field_id);
   scripted = FieldEntry(device, name);
@@ -137,6 +161,10 @@ static int ReadField(const Device* device, NvFieldValue* out, double ms) {
   if (code != 0) return code;
   snprintf(name, sizeof(name), "field_type.%u", out->field_id);
   out->type = (int)FieldOr(device, name, out->type);
+  if ((out->field_id == 197 || out->field_id == 198) &&
+      FieldOr(device, "pcie_counter_bits", 32) != 32) {
+    out->type = kNvUllong;
+  }
   memset(&out->value, 0, sizeof(out->value));
   switch (out->type) {
     case kNvDouble:
@@ -159,8 +187,8 @@ FAKE_EXPORT int nvmlDeviceGetFieldValues(Device* device, int count, NvFieldValue
   char name[32];
   const FakeEntry* preset;
   const int64_t begin = FakeNow();
-  double slowest = 0, ms;
-  int n = 0, i, filled = 0, code = Enter("nvmlDeviceGetFieldValues", device);
+  double total = 0, ms;
+  int n = 0, i, code = Enter("nvmlDeviceGetFieldValues", device);
   for (i = 0; i < count && n < (int)sizeof(ids) - 16; ++i) {
     n += snprintf(ids + n, sizeof(ids) - (size_t)n, "%s%u", i > 0 ? "," : "", values[i].field_id);
   }
@@ -172,21 +200,20 @@ FAKE_EXPORT int nvmlDeviceGetFieldValues(Device* device, int count, NvFieldValue
       snprintf(name, sizeof(name), "field.%u", values[i].field_id);
       us = (double)Behaviour(
           device, "latency_us", name, preset == NULL ? 0 : PresetLatency(preset->value, name));
-      values[i].latency_us = (long long)us;
-      if (us > slowest) slowest = us;
+      values[i].latency_us = us < 10 ? 0 : (long long)us; /* what shared memory serves: 0 */
+      total += us;
     }
     pthread_mutex_unlock(&fake_lock);
-    TakeTime(slowest, begin);
+    TakeTime(total, begin);
     pthread_mutex_lock(&fake_lock);
     ms = FakeMachineMs(); /* one instant for all: ids of one driver call are of one call */
     for (i = 0; i < count; ++i) {
       values[i].timestamp = Stamp("nvml.field_clock", ms);
       values[i].code = ReadField(device, &values[i], ms);
-      if (values[i].code == 0) ++filled;
     }
     pthread_mutex_unlock(&fake_lock);
-    (void)filled; /* success also when none could be filled: each entry has its code */
   }
+  /* Success also when none could be filled: each entry has its code. */
   return FakeLeave("nvmlDeviceGetFieldValues", code, "%s", ids);
 }
 

@@ -1,10 +1,14 @@
 /*
  * GPM, Hopper and later. `nvml.<i>.gpm.<id> = VALUE` (also of a gi) gives a metric; without it 1-13
- * follow the utilization, 20 and 21 the PCIe bytes, the rest is 0. A window below
- * nvml.gpm_min_window_ms (100) answers nvml.gpm_short_code for every metric.
+ * follow the utilization, 20 and 21 the PCIe bytes, the rest is 0. As measured on an H200: a window
+ * below nvml.gpm_min_window_ms (50) is a success with zeros (NaN for 10), samples in the wrong
+ * order are a success with 100 %, metrics that the GPU lacks are a success with 0, and an id from
+ * the first that the driver does not know on makes the whole call fail.
  */
 #ifndef WARPGAUGE_TEST_FAKE_NVML_GPM_H
 #define WARPGAUGE_TEST_FAKE_NVML_GPM_H
+
+#include <math.h>
 
 #include "nvml_device.h"
 
@@ -96,7 +100,6 @@ static int GpmValue(const GpmSample* first, const GpmSample* second, unsigned id
   Number before = 0, value = 0;
   int code = 0;
   target.gpu_instance = second->gpu_instance;
-  if (id == 0 || id >= kGpmMax) return kNvInvalidArgument;
   snprintf(field, sizeof(field), "gpm.%u", id);
   scripted = FieldEntry(&target, field);
   if (scripted != NULL) {
@@ -121,20 +124,29 @@ FAKE_EXPORT int nvmlGpmMetricsGet(NvGpmMetrics* out) {
   unsigned i;
   int code = EnterSystem("nvmlGpmMetricsGet");
   if (code == 0 && out->version != 1) code = kNvVersionMismatch;
-  if (code == 0 && (first == NULL || second == NULL || first->ms < 0 || second->ms < 0 ||
-                    first->device != second->device ||
-                    first->gpu_instance != second->gpu_instance || out->count > 333)) {
+  if (code == 0 &&
+      (first == NULL || second == NULL || first->ms < 0 || second->ms < 0 || first == second ||
+       first->device != second->device || first->gpu_instance != second->gpu_instance)) {
     code = kNvInvalidArgument;
   }
+  for (i = 0; code == 0 && i < out->count; ++i) {
+    if (out->metrics[i].id >= kGpmMax) code = kNvInvalidArgument;
+  }
   if (code == 0) {
+    const double window_ms = second->ms - first->ms;
     pthread_mutex_lock(&fake_lock);
     for (i = 0; i < out->count; ++i) {
       NvGpmMetric* metric = &out->metrics[i];
+      metric->code = 0;
       metric->value = 0;
       metric->info.short_name = metric->info.long_name = metric->info.unit = "Simulated";
-      metric->code = second->ms - first->ms < (double)FakeNumber("nvml.gpm_min_window_ms", 100)
-                         ? (int)FakeNumber("nvml.gpm_short_code", kNvUnknown)
-                         : GpmValue(first, second, metric->id, &metric->value);
+      if (window_ms < 0) {
+        metric->value = metric->id <= 13 ? 100 : 0;
+      } else if (window_ms < (double)FakeNumber("nvml.gpm_min_window_ms", 50)) {
+        metric->value = metric->id == 10 ? (double)NAN : 0;
+      } else {
+        metric->code = GpmValue(first, second, metric->id, &metric->value);
+      }
     }
     pthread_mutex_unlock(&fake_lock);
   }

@@ -98,7 +98,7 @@ FAKE_EXPORT int nvmlDeviceGetRemappedRows(Device* device,
   return Leave("nvmlDeviceGetRemappedRows", code);
 }
 
-#if FAKE_HEADER >= 1302
+#if FAKE_HEADER >= 1302 || FAKE_RENUMBERED
 FAKE_EXPORT int nvmlDeviceGetRemappedRows_v2(Device* device, NvRemappedRowsV2* out) {
   int code = Enter("nvmlDeviceGetRemappedRows_v2", device);
   if (code == 0 && IsMig(device)) code = kNvNotSupported;
@@ -140,8 +140,10 @@ static int NvLink(const char* function,
   int code = EnterNotMig(function, device);
   if (code == 0) {
     pthread_mutex_lock(&fake_lock);
-    code = link >= ToU32(FieldOr(device, "nvlinks", 18)) ? kNvInvalidArgument
-                                                         : Field(device, field, otherwise, &value);
+    const unsigned links = ToU32(FieldOr(device, "nvlinks", 18));
+    code = links == 0      ? kNvNotSupported
+           : link >= links ? kNvInvalidArgument
+                           : Field(device, field, otherwise, &value);
     pthread_mutex_unlock(&fake_lock);
   }
   if (code == 0) *out = ToU64(value);

@@ -16,6 +16,9 @@
 #ifndef FAKE_DRIVER
 #define FAKE_DRIVER "590.48.01"
 #endif
+#ifndef FAKE_RENUMBERED /* 580.82 and later: field ids of the 13.1 header in a 13.0 driver */
+#define FAKE_RENUMBERED 0
+#endif
 #ifndef FAKE_EARLY_535 /* 535.43 to 535.86: process lists of 32-byte entries */
 #define FAKE_EARLY_535 0
 #endif
@@ -111,7 +114,7 @@ static void TakeTime(double us, int64_t begin_ns) {
   if (us <= 0) return;
   pthread_mutex_lock(&fake_lock);
   spin = SettingIs("nvml.wait", "spin");
-  locked = SettingIs("nvml.lock", "slow") && us >= (double)FakeNumber("nvml.lock_from_us", 50);
+  locked = SettingIs("nvml.lock", "slow") && us >= (double)FakeNumber("nvml.lock_from_us", 2);
   pthread_mutex_unlock(&fake_lock);
   if (locked) {
     pthread_mutex_lock(&driver_lock);

@@ -84,15 +84,22 @@ FAKE_EXPORT int nvmlDeviceGetMigMode(Device* device, unsigned* current, unsigned
 }
 
 FAKE_EXPORT int nvmlDeviceGetMaxMigDeviceCount(Device* device, unsigned* count) {
-  return AnswerU32("nvmlDeviceGetMaxMigDeviceCount", device, "mig_max", 7, count);
+  const int code = Enter("nvmlDeviceGetMaxMigDeviceCount", device);
+  if (code == 0) {
+    pthread_mutex_lock(&fake_lock);
+    *count = MigMode(device) ? ToU32(FieldOr(device, "mig_max", 7)) : 0;
+    pthread_mutex_unlock(&fake_lock);
+  }
+  return Leave("nvmlDeviceGetMaxMigDeviceCount", code);
 }
 
 FAKE_EXPORT int nvmlDeviceGetMigDeviceHandleByIndex(Device* device, unsigned index, Device** out) {
   Instance instance;
   int i, n, code = Enter("nvmlDeviceGetMigDeviceHandleByIndex", device);
   pthread_mutex_lock(&fake_lock);
-  if (code == 0 && InstanceAt(device, (int)index, &instance) != 1) code = kNvNotFound;
-  if (code == 0 && !MigMode(device)) code = kNvNotSupported;
+  if (code == 0 && (!MigMode(device) || InstanceAt(device, (int)index, &instance) != 1)) {
+    code = kNvNotFound;
+  }
   if (code == 0) {
     Device* found = NULL;
     n = mig_count[device->index];
@@ -126,7 +133,7 @@ FAKE_EXPORT int nvmlDeviceIsMigDeviceHandle(Device* device, unsigned* is) {
 
 static int InstanceId(const char* function, const Device* device, int compute, unsigned* out) {
   int code = Enter(function, device);
-  if (code == 0 && !IsMig(device)) code = kNvNotSupported;
+  if (code == 0 && !IsMig(device)) code = kNvInvalidArgument;
   if (code == 0) *out = (unsigned)(compute ? device->compute_instance : device->gpu_instance);
   return Leave(function, code);
 }

@@ -115,7 +115,7 @@ FAKE_EXPORT int nvmlDeviceGetRunningProcessDetailList(Device* device, NvProcessD
 }
 #endif
 
-/* Samples are taken once a second; those newer than `last_seen_us` come back. */
+/* Samples are taken each 200 ms; those newer than `last_seen_us` come back. */
 static int ProcessUse(const Device* device,
                       unsigned long long last_seen_us,
                       Process* list,
@@ -123,7 +123,7 @@ static int ProcessUse(const Device* device,
                       int* count) {
   int i, n, kept = 0;
   const double ms = FakeMachineMs();
-  *stamp = (unsigned long long)Stamp("nvml.sample_clock", ms - (double)((long long)ms % 1000));
+  *stamp = (unsigned long long)Stamp("nvml.sample_clock", 200.0 * (double)(long long)(ms / 200));
   if (IsMig(device) || MigMode(device)) return kNvNotSupported;
   n = ListProcesses(device, list);
   for (i = 0; i < n; ++i) {
@@ -133,6 +133,14 @@ static int ProcessUse(const Device* device,
   return kept == 0 ? kNvNotFound : 0;
 }
 
+static int InMigMode(const Device* device) {
+  int mode;
+  pthread_mutex_lock(&fake_lock);
+  mode = IsMig(device) || MigMode(device);
+  pthread_mutex_unlock(&fake_lock);
+  return mode;
+}
+
 FAKE_EXPORT int nvmlDeviceGetProcessUtilization(Device* device,
                                                 NvProcessSample* out,
                                                 unsigned* count,
@@ -140,13 +148,17 @@ FAKE_EXPORT int nvmlDeviceGetProcessUtilization(Device* device,
   Process list[kMaxProcesses];
   unsigned long long stamp = 0;
   int i, n = 0, code = Enter("nvmlDeviceGetProcessUtilization", device);
+  if (code == 0 && out == NULL && !InMigMode(device)) {
+    *count = 72; /* the size of the buffer, whatever is in it */
+    code = kNvInsufficientSize;
+  }
   if (code == 0) {
     pthread_mutex_lock(&fake_lock);
     code = ProcessUse(device, last_seen_us, list, &stamp, &n);
     pthread_mutex_unlock(&fake_lock);
   }
-  if (code == 0 && (out == NULL || *count < (unsigned)n)) {
-    *count = out == NULL ? 72 : (unsigned)n; /* asked for the size: the buffer's capacity */
+  if (code == 0 && *count < (unsigned)n) {
+    *count = (unsigned)n;
     code = kNvInsufficientSize;
   } else if (code == 0) {
     for (i = 0; i < n; ++i) {
@@ -168,13 +180,17 @@ FAKE_EXPORT int nvmlDeviceGetProcessesUtilizationInfo(Device* device, NvProcessU
   unsigned long long stamp = 0;
   int i, n = 0, code = Enter("nvmlDeviceGetProcessesUtilizationInfo", device);
   if (code == 0 && out->version != NV_VERSION(NvProcessUseList, 1)) code = kNvVersionMismatch;
+  if (code == 0 && out->entries == NULL && !InMigMode(device)) {
+    out->count = 72;
+    code = kNvInsufficientSize;
+  }
   if (code == 0) {
     pthread_mutex_lock(&fake_lock);
     code = ProcessUse(device, out->last_seen, list, &stamp, &n);
     pthread_mutex_unlock(&fake_lock);
   }
-  if (code == 0 && (out->entries == NULL || out->count < (unsigned)n)) {
-    out->count = out->entries == NULL ? 72 : (unsigned)n;
+  if (code == 0 && out->count < (unsigned)n) {
+    out->count = (unsigned)n;
     code = kNvInsufficientSize;
   } else if (code == 0) {
     for (i = 0; i < n; ++i) {
@@ -235,17 +251,32 @@ FAKE_EXPORT int nvmlDeviceGetSamples(Device* device,
                   {"utilization_jpeg", 200, 71, 0},
                   {"utilization_ofa", 200, 71, 0}};
   unsigned found = 0, room = *count;
+  const FakeEntry* preset;
+  const int64_t begin = FakeNow();
   int code = Enter("nvmlDeviceGetSamples", device);
   if (code == 0 && (type < 0 || type > 9)) code = kNvInvalidArgument;
-  if (code == 0 && kTypes[type].field == NULL) code = kNvNotSupported;
+  if (code == 0 && type == 7) code = kNvInvalidArgument;
+  if (code == 0 && kTypes[type].field == NULL) {
+    /* Clocks: the size is there, the samples are not. */
+    *value_type = kNvUint;
+    *count = out == NULL ? 100 : *count;
+    return FakeLeave("nvmlDeviceGetSamples", out == NULL ? 0 : kNvNotFound, "%d", type);
+  }
   pthread_mutex_lock(&fake_lock);
+  preset = FakeFind("nvml.latencies");
+  if (preset != NULL && type != 0 && out != NULL) {
+    const double us = PresetLatency(preset->value, "samples.util");
+    pthread_mutex_unlock(&fake_lock);
+    TakeTime(us, begin);
+    pthread_mutex_lock(&fake_lock);
+  }
   if (code == 0 && (IsMig(device) || (MigMode(device) && type != 0))) code = kNvNotSupported;
   if (code == 0) {
     const long long last = (long long)FakeMachineMs() / kTypes[type].period_ms;
     long long at = last - kTypes[type].depth + 1;
     *value_type = kNvUint;
     if (out == NULL) {
-      found = (unsigned)kTypes[type].depth;
+      found = (unsigned)kTypes[type].depth + 1;
     } else {
       for (at = at < 0 ? 0 : at; at <= last && code == 0 && found < room; ++at) {
         const double ms = (double)(at * kTypes[type].period_ms);
@@ -254,7 +285,7 @@ FAKE_EXPORT int nvmlDeviceGetSamples(Device* device,
         if (stamp <= last_seen_us) continue;
         code = FieldAt(device, kTypes[type].field, ms, kTypes[type].otherwise, &value);
         out[found].timestamp = stamp;
-        out[found].value.ull = 0;
+        out[found].value.ull = 0x7f29ull << 32; /* as measured: the upper half is garbage */
         out[found].value.ui = ToU32(value);
         ++found;
       }

@@ -16,10 +16,13 @@
  *   nvml.driver = Simulated 590.48.01      nvml.library, nvml.cuda: the other versions
  *   nvml.latencies = rtx5090 | h200        measured costs of the calls; none by default
  *   nvml.<i>.latency_us.<function> = T     one device; latency_us.<function> is for all
- *   nvml.latency_us.field.<id> = T         of a field id; a field call costs its slowest member
- *   nvml.wait = sleep | spin               how that time passes
- *   nvml.lock = slow                       calls of >= nvml.lock_from_us (50) us hold one lock of
- *                                          the process while they take it, as the real driver does
+ *   latency_us.field.<id> = T              of a field id; a field call costs the sum of its members
+ *   nvml.wait = sleep | spin               how that time passes; the real driver spins
+ *   nvml.refresh = h200                    utilization changes each 200 ms, power, energy, clocks,
+ *                                          temperatures and throttle times each 100 ms
+ *   nvml.lock = slow                       calls of >= nvml.lock_from_us (2) us hold one lock of
+ *                                          the process while they take it, as the real driver does;
+ *                                          nvmlDeviceGetPcieThroughput sleeps without it
  *   hang_ms.<function> = T, nvml.<i>.hang_ms.<function> = T      the call takes T ms; function may
  *                                          be `*`
  *   crash.<function> = N                   the Nth call of it is a segmentation fault
@@ -107,12 +110,31 @@ static int Evaluate(FakeEntry* entry, double ms, Number* value) {
   return 0;
 }
 
+static int SettingIs(const char* key, const char* value) {
+  const FakeEntry* entry = FakeFind(key);
+  return entry != NULL && strcmp(entry->value, value) == 0;
+}
+
+/* When the value that is shown at `ms` was taken. */
+static double RefreshedAt(const char* field, double ms) {
+  static const char* const kSlow[] = {"power_", "energy", "temperature", "violation_"};
+  double period = 0;
+  size_t i;
+  if (!SettingIs("nvml.refresh", "h200")) return ms;
+  if (strncmp(field, "utilization_", 12) == 0) period = 200;
+  if (strstr(field, "_mhz") != NULL) period = 100;
+  for (i = 0; i < sizeof(kSlow) / sizeof(kSlow[0]); ++i) {
+    if (strncmp(field, kSlow[i], strlen(kSlow[i])) == 0) period = 100;
+  }
+  return period == 0 ? ms : period * (double)(long long)(ms / period);
+}
+
 /* The value of a field at `ms` of the machine's time: 0, or the NVML code the script gives. */
 static int FieldAt(
     const Device* device, const char* field, double ms, Number otherwise, Number* value) {
   FakeEntry* entry = FieldEntry(device, field);
   *value = otherwise;
-  return entry == NULL ? 0 : Evaluate(entry, ms, value);
+  return entry == NULL ? 0 : Evaluate(entry, RefreshedAt(field, ms), value);
 }
 
 static int Field(const Device* device, const char* field, Number otherwise, Number* value) {
@@ -130,11 +152,6 @@ static unsigned long long ToU64(Number value) {
 }
 
 static unsigned ToU32(Number value) { return (unsigned)ToU64(value); } /* wraps, as hardware does */
-
-static int SettingIs(const char* key, const char* value) {
-  const FakeEntry* entry = FakeFind(key);
-  return entry != NULL && strcmp(entry->value, value) == 0;
-}
 
 /* A time stamp in us for the machine's `ms`, on the clock that `key` names. */
 static long long Stamp(const char* key, double ms) {
