@@ -32,6 +32,8 @@
       "native/os/perf_events.cc",
       "native/os/pread_file.cc",
       "native/os/proc_files.cc",
+      "native/os/process_source.cc",
+      "native/os/process_source_faults.cc",
       "native/os/process_tree.cc",
       "native/os/source_support.cc",
       "native/os/cpu_source.cc",

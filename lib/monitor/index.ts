@@ -10,6 +10,7 @@ export { numa } from './sources/numa.ts';
 export { type PageFaultsOptions, pageFaults } from './sources/page-faults.ts';
 export { type PcieOptions, pcie } from './sources/pcie.ts';
 export { pressure } from './sources/pressure.ts';
+export { type ProcessOptions, process } from './sources/process.ts';
 export { thermal } from './sources/thermal.ts';
 export type { TickOptions } from './sources/tick-options.ts';
 export { vmstat } from './sources/vmstat.ts';

@@ -9,6 +9,7 @@
 #include "os/page_faults_source.h"
 #include "os/pcie_source.h"
 #include "os/pressure_source.h"
+#include "os/process_source.h"
 #include "os/thermal_source.h"
 #include "os/vmstat_source.h"
 
@@ -22,6 +23,7 @@ struct Entry {
 
 constexpr Entry kSources[] = {
     {"page-faults", PageFaultsSource::Open},
+    {"process", MakeProcessSource},
     {"vmstat", MakeVmstatSource},
     {"meminfo", MakeMeminfoSource},
     {"hugepages", MakeHugepagesSource},

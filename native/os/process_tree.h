@@ -25,6 +25,8 @@ class ProcessTree {
   // Looks again; the pids in the order in which they were found, the first one first. Costs some
   // microseconds per thread of the tree.
   const std::vector<pid_t>& List();
+  // As on a kernel that does not list the children of a thread; tests.
+  void set_must_scan(bool must_scan) { must_scan_ = must_scan; }
 
  private:
   struct Member {

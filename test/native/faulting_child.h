@@ -77,6 +77,9 @@ class FaultingChild {
   uint64_t Faults() { return Ask(kFaults); }
   void End() {
     if (pid_ <= 0) return;
+    // Not by the end of the pipe: a later child of this process holds it open too.
+    const Command quit{kQuit, 0, 0, 0};
+    CHECK(write(commands_, &quit, sizeof(quit)) == sizeof(quit));
     close(commands_);
     close(replies_);
     waitpid(pid_, nullptr, 0);
@@ -97,6 +100,7 @@ class FaultingChild {
     kThread,
     kFork,
     kFaults,
+    kQuit,
   };
   struct Command {
     uint64_t operation, a, b, c;
@@ -183,7 +187,8 @@ class FaultingChild {
   }
   [[noreturn]] static void Serve(int commands, int replies) {
     Command command{};
-    while (read(commands, &command, sizeof(command)) == sizeof(command)) {
+    while (read(commands, &command, sizeof(command)) == sizeof(command) &&
+           command.operation != kQuit) {
       const uint64_t reply = Run(command);
       if (write(replies, &reply, sizeof(reply)) != sizeof(reply)) break;
     }

@@ -3,6 +3,7 @@ import { parseBytes } from '../../units.ts';
 import type { SourceSpec } from '../types.ts';
 import type { SourceDescriptor, SourceOption } from './descriptor.ts';
 import { flagOption, pidOption } from './process-options.ts';
+import type { TickOptions } from './tick-options.ts';
 
 const ringBytes: SourceOption = {
   help: 'Ring of each CPU, bytes, a power of two; default up to 2 MiB each and 64 MiB together.',
@@ -30,7 +31,7 @@ export const pageFaultsDescriptor: SourceDescriptor = {
 };
 
 /** Options of {@link pageFaults}; at most one of `pid`, `tree` and `system`. */
-export interface PageFaultsOptions {
+export interface PageFaultsOptions extends TickOptions {
   /** A process, with all its threads, also those to come. Default: this process. */
   readonly pid?: number;
   /** A process and its descendants, also those to come. */
@@ -42,10 +43,6 @@ export interface PageFaultsOptions {
    * this user lock less (`kernel.perf_event_mlock_kb`).
    */
   readonly ringBytes?: number;
-  /** Time between two looks into the rings, ms. Default 10. Rows carry the time of the fault itself. */
-  readonly intervalMs?: number;
-  /** Name of the tables where the source is asked for twice; default `page-faults`, `page-faults@2`. */
-  readonly instance?: string;
 }
 
 /**
@@ -61,6 +58,8 @@ export interface PageFaultsOptions {
  *
  * Memory that is populated, locked or pinned (MADV_POPULATE_WRITE, mlock, cudaHostRegister) faults where perf cannot see
  * it: source `process` counts it as `faults_unseen`. A first touch is seen on `mitigate.allocate({ populate: false })`.
+ *
+ * Default interval 10 ms; rows carry the time of the fault itself.
  *
  * Errors: `ERR_INVALID_ARGUMENT`, `ERR_GONE`, `ERR_PERMISSION` (with the sysctl), `ERR_UNAVAILABLE`.
  *

@@ -8,6 +8,7 @@ import { numaDescriptor } from './numa.ts';
 import { pageFaultsDescriptor } from './page-faults.ts';
 import { pcieDescriptor } from './pcie.ts';
 import { pressureDescriptor } from './pressure.ts';
+import { processDescriptor } from './process.ts';
 import { thermalDescriptor } from './thermal.ts';
 import { vmstatDescriptor } from './vmstat.ts';
 
@@ -24,4 +25,5 @@ export const SOURCES: readonly SourceDescriptor[] = [
   pcieDescriptor,
   thermalDescriptor,
   pageFaultsDescriptor,
+  processDescriptor,
 ];
