@@ -18,6 +18,11 @@ function nanoseconds(name: string, ms: number, least: number, most: number): num
   return Math.round(ms * 1e6);
 }
 
+/** Whether a source is to be read by a helper process: an option that the source must know. */
+function isIsolated(spec: SourceSpec): boolean {
+  return spec.options['isolate'] === 'true';
+}
+
 function requestOf(spec: SourceSpec): NativeSourceRequest {
   const descriptor = SOURCES.find((source) => source.name === spec.source);
   if (descriptor === undefined) {
@@ -48,6 +53,8 @@ function requestOf(spec: SourceSpec): NativeSourceRequest {
 /** The options of `monitor.sample`, complete and checked. */
 export interface CheckedOptions {
   readonly sources: readonly NativeSourceRequest[];
+  /** Sources that helper processes read, without their option `isolate`. */
+  readonly isolated: readonly SourceSpec[];
   readonly batchMs: number;
   readonly maxUndeliveredBytes: number;
   /** 0: until it is closed. */
@@ -59,9 +66,10 @@ export function checkOptions(options: SampleOptions): CheckedOptions {
   if (!Array.isArray(options.sources)) {
     throw invalidArgument('sources', 'a list such as [monitor.vmstat()]', options.sources);
   }
-  const sources = nameInstances(options.sources).map(requestOf);
+  const specs = nameInstances(options.sources);
+  const requests = specs.map(requestOf);
   const names = [
-    ...sources.map((source) => source.instance),
+    ...requests.map((source) => source.instance),
     ...(options.tables ?? []).map((each) => each.name),
   ];
   const twice = names.find((name, at) => names.indexOf(name) !== at);
@@ -78,7 +86,11 @@ export function checkOptions(options: SampleOptions): CheckedOptions {
   const batchMs = options.batchMs ?? DEFAULT_BATCH_MS;
   nanoseconds('batchMs', batchMs, 1, 60_000);
   return {
-    sources,
+    sources: requests.filter((_, at) => !isIsolated(specs[at] as SourceSpec)),
+    isolated: specs.filter(isIsolated).map((spec) => {
+      const { isolate, ...rest } = spec.options;
+      return { ...spec, options: rest };
+    }),
     batchMs,
     maxUndeliveredBytes: bytes,
     durationNs:

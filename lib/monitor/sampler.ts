@@ -3,6 +3,7 @@ import { invalidArgument, WarpgaugeError } from '../errors.ts';
 import { NativeTableReader } from './batch.ts';
 import type { ArrowLibrary } from './columns.ts';
 import { column, FedTable, type FedTableSpec, fedInfo, TIME } from './fed-table.ts';
+import type { IsolatedFeed } from './isolated-feed.ts';
 import { type ScriptTable, scriptTable } from './js-table.ts';
 import { now } from './now.ts';
 import { addRunning, type Running, removeRunning, type SpanRow } from './running.ts';
@@ -79,12 +80,14 @@ export class NativeSampler implements Sampler, Running {
   readonly #options: CheckedOptions;
   readonly #readers: readonly NativeTableReader[];
   readonly #fed: readonly FedTable[];
+  readonly #isolated: readonly IsolatedFeed[];
   readonly #names = new Map<NativeTableReader, FedTable>();
   readonly #scripts: readonly { readonly table: ScriptTable; readonly sink: FedTable }[];
   readonly #state: FedTable;
   readonly #mark: FedTable;
   readonly #span: FedTable;
   readonly #states: StateRow[] = [];
+  #nativeStates = 0;
   readonly #queue: SampledBatch[] = [];
   readonly #waiters: Waiter[] = [];
   #startNs = 0n;
@@ -101,6 +104,7 @@ export class NativeSampler implements Sampler, Running {
     id: number,
     options: CheckedOptions,
     scripts: readonly ScriptTable[],
+    isolated: readonly IsolatedFeed[],
   ) {
     this.#binding = binding;
     this.#id = id;
@@ -123,7 +127,14 @@ export class NativeSampler implements Sampler, Running {
     this.#span = feed(SPAN);
     this.#state = feed(STATE);
     this.#fed = fed;
-    this.tables = [...this.#readers, ...fed].map(({ info }) => info);
+    this.#isolated = isolated;
+    const infos = (tables: readonly { readonly info: TableInfo }[]) =>
+      tables.map(({ info }) => info);
+    this.tables = [
+      ...infos(this.#readers),
+      ...isolated.flatMap((source) => source.tables),
+      ...infos(fed),
+    ];
   }
 
   get states(): readonly StateRow[] {
@@ -148,6 +159,12 @@ export class NativeSampler implements Sampler, Running {
       if (signal.aborted) onAbort();
     }
     this.#readStates();
+    for (const source of this.#isolated) {
+      source.attach(
+        () => this.#onFed(),
+        (row) => this.#addStates([row]),
+      );
+    }
   }
 
   /** Native code has something: batches, states. */
@@ -179,6 +196,7 @@ export class NativeSampler implements Sampler, Running {
       tables[reader.info.name] = last === null ? [] : reader.rows(last);
     }
     for (const { table, sink } of this.#scripts) tables[table.name] = sink.latest();
+    for (const source of this.#isolated) Object.assign(tables, source.latest());
     return tables;
   }
 
@@ -189,12 +207,14 @@ export class NativeSampler implements Sampler, Running {
   pause(): void {
     this.#checkOpen();
     this.#binding.pauseSampler(this.#id, true);
+    for (const source of this.#isolated) source.setPaused(true);
     this.#flushFed();
   }
 
   resume(): void {
     this.#checkOpen();
     this.#binding.pauseSampler(this.#id, false);
+    for (const source of this.#isolated) source.setPaused(false);
   }
 
   mark(name: string, attributes?: Readonly<Record<string, string | number | boolean>>): void {
@@ -232,6 +252,7 @@ export class NativeSampler implements Sampler, Running {
     this.#removeAbort?.();
     removeRunning(this);
     for (const { table, sink } of this.#scripts) table.detach(sink);
+    if (this.#isolated.length > 0) await Promise.all(this.#isolated.map((each) => each.close()));
     try {
       // Waits for the threads: they hand over what they have, at most half a second if a driver hangs.
       this.#binding.stopSampler(this.#id);
@@ -283,7 +304,7 @@ export class NativeSampler implements Sampler, Running {
         dropped: { batches: slab.droppedBatches, rows: slab.droppedRows },
       };
     });
-    for (const table of this.#fed) {
+    for (const table of [...this.#fed, ...this.#isolated]) {
       for (let given = table.take(); given !== null; given = table.take()) this.#queue.push(given);
     }
     this.#queue.push(...wrapped);
@@ -300,8 +321,13 @@ export class NativeSampler implements Sampler, Running {
 
   #readStates(): void {
     if (this.#final !== null) return;
-    const states = this.#binding.samplerStates(this.#id, this.#states.length);
-    if (states.length === 0) return;
+    const states = this.#binding.samplerStates(this.#id, this.#nativeStates);
+    this.#nativeStates += states.length;
+    if (states.length > 0) this.#addStates(states);
+  }
+
+  #addStates(states: readonly StateRow[]): void {
+    if (this.#final !== null) return;
     for (const state of states) {
       this.#states.push(state);
       this.#state.append({ ...state });
@@ -310,11 +336,11 @@ export class NativeSampler implements Sampler, Running {
   }
 
   #onFed(): void {
-    let bytes = this.#fed.reduce((sum, table) => sum + table.waitingBytes, 0);
-    while (bytes > this.#options.maxUndeliveredBytes) {
-      const largest = this.#fed.reduce((a, b) => (b.waitingBytes > a.waitingBytes ? b : a));
+    const feeds = [...this.#fed, ...this.#isolated];
+    const total = (): number => feeds.reduce((sum, feed) => sum + feed.waitingBytes, 0);
+    while (total() > this.#options.maxUndeliveredBytes) {
+      const largest = feeds.reduce((a, b) => (b.waitingBytes > a.waitingBytes ? b : a));
       if (!largest.dropOldest()) return;
-      bytes = this.#fed.reduce((sum, table) => sum + table.waitingBytes, 0);
     }
     // Not from within append(): a reader that is served there could append in turn.
     if (this.#waiters.length > 0) queueMicrotask(() => this.#final === null && this.#serve());
@@ -330,10 +356,16 @@ export class NativeSampler implements Sampler, Running {
       const { info } = this.#readers[index] as NativeTableReader;
       return { table: info.name, intervalMs: info.intervalMs, ...table };
     });
-    const waiting = this.#fed.reduce((sum, table) => sum + table.waitingBytes, 0);
+    const feeds = [...this.#fed, ...this.#isolated];
+    const waiting = feeds.reduce((sum, feed) => sum + feed.waitingBytes, 0);
+    const isolated = this.#isolated.map((source) => source.stats());
     return {
-      tables: [...tables, ...this.#fed.map((table) => table.stats())],
-      cpuNs: native.cpuNs,
+      tables: [
+        ...tables,
+        ...isolated.flatMap((source) => source.tables),
+        ...this.#fed.map((table) => table.stats()),
+      ],
+      cpuNs: isolated.reduce((sum, source) => sum + source.cpuNs, native.cpuNs),
       undeliveredBytes: native.undeliveredBytes + waiting,
       elapsedNs: native.elapsedNs,
     };
@@ -342,7 +374,9 @@ export class NativeSampler implements Sampler, Running {
   /** While somebody waits for a batch the process must not end for want of work. */
   #hold(): void {
     if (this.#final !== null) return;
-    this.#binding.holdSampler(this.#id, this.#options.keepAlive || this.#waiters.length > 0);
+    const hold = this.#options.keepAlive || this.#waiters.length > 0;
+    this.#binding.holdSampler(this.#id, hold);
+    for (const source of this.#isolated) source.hold(hold);
   }
 
   #armEnd(): void {
@@ -388,6 +422,12 @@ export async function sample(options: SampleOptions): Promise<Sampler> {
     });
   const isAborted = (): boolean => options.signal?.aborted === true;
   if (isAborted()) throw interrupted();
+  // Loaded for whoever asks for it: it brings child_process.
+  const { openIsolated } =
+    checked.isolated.length > 0
+      ? await import('./isolated-feed.ts')
+      : { openIsolated: async () => [] };
+  const isolated: readonly IsolatedFeed[] = await openIsolated(checked);
 
   let sampler: NativeSampler | null = null;
   let onOpened: (() => void) | null = null;
@@ -409,11 +449,12 @@ export async function sample(options: SampleOptions): Promise<Sampler> {
         onOpened = resolve;
       });
     }
-    sampler = new NativeSampler(arrow, binding, id, checked, scripts);
+    sampler = new NativeSampler(arrow, binding, id, checked, scripts, isolated);
     sampler.start(options.signal);
     return sampler;
   } catch (error) {
     binding.releaseSampler(id);
+    await Promise.all(isolated.map((source) => source.close()));
     throw error;
   } finally {
     options.signal?.removeEventListener('abort', stopOpening);
