@@ -1,6 +1,6 @@
 // node scripts/check.mjs [group ...]: everything CI runs, in the same order, by hand.
 //
-// Groups: setup lint types test asan tsan package; without names all of them. Each prints how many checks ran and
+// Groups: setup lint types test asan tsan fuzz package; without names all of them. Each prints how many checks ran and
 // how many were skipped, and a group in which nothing ran has failed: a check that silently does not happen is
 // worse than one that fails. `format` (only by name) rewrites the sources instead of judging them.
 import { spawn } from 'node:child_process';
@@ -127,6 +127,7 @@ const groups = {
   test: [suite('npm', ['test'])],
   asan: [suite(node, ['scripts/test-native.mjs', 'asan'])],
   tsan: [suite(node, ['scripts/test-native.mjs', 'tsan'])],
+  fuzz: [suite(node, ['scripts/fuzz.mjs', '--seconds', '30'])],
   package: [
     single('prebuilds', node, ['scripts/prebuilds.mjs']),
     suite(node, ['scripts/test.mjs', 'package/install', 'package/manifest'], {

@@ -13,7 +13,7 @@ bool ParseHeader(std::string_view line, SmapsEntry* entry) {
   const auto from = std::from_chars(line.data(), last, entry->start, 16);
   if (from.ec != std::errc() || from.ptr == last || *from.ptr != '-') return false;
   const auto to = std::from_chars(from.ptr + 1, last, entry->end, 16);
-  return to.ec == std::errc() && to.ptr != last && *to.ptr == ' ';
+  return to.ec == std::errc() && to.ptr != last && *to.ptr == ' ' && entry->start < entry->end;
 }
 
 // "Rss:               65536 kB" as bytes.

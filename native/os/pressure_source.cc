@@ -45,7 +45,7 @@ class PressureSource : public Source {
   [[nodiscard]] const std::vector<TableSpec>& tables() const override { return tables_; }
 
   void Sample(size_t /*table*/, int64_t tick_ns, TableWriter& rows) override {
-    if (!is_started_) Start(rows);
+    if (!is_started_) TellMissing(rows);
     if (!rows.BeginTick(tick_ns, static_cast<uint32_t>(resources_.size()))) return;
     for (Resource& resource : resources_) {
       std::string_view text;
@@ -58,7 +58,7 @@ class PressureSource : public Source {
   }
 
  private:
-  void Start(TableWriter& rows) {
+  void TellMissing(TableWriter& rows) {
     is_started_ = true;
     for (Resource& resource : resources_) {
       resource.code = rows.names(kKey).Code(resource.name);
