@@ -93,10 +93,6 @@ export class FedTable {
     return this.#waitingBytes;
   }
 
-  get pendingRows(): number {
-    return this.#builder.rows;
-  }
-
   append(row: Readonly<Record<string, Row[string] | undefined>>): void {
     this.#builder.append(row);
     this.#count(this.#builder.rows - 1);
@@ -138,9 +134,9 @@ export class FedTable {
     return { source: this.info.source, table: this.info.name, batch: first.batch, dropped };
   }
 
-  /** Drops the oldest batch that nobody took; false when there is none. */
+  /** Drops the oldest batch that nobody took. The newest stays, however large: false when it is the only one. */
   dropOldest(): boolean {
-    const first = this.#waiting.shift();
+    const first = this.#waiting.length > 1 ? this.#waiting.shift() : undefined;
     if (first === undefined) return false;
     const rows = first.batch.numRows;
     this.#waitingBytes -= first.bytes;

@@ -51,6 +51,15 @@ class Bench final : public Shared {
     }
   }
 
+  // Gives it up and waits until the last of its threads has done the same: they use the test's
+  // state, which is about to go.
+  void Finish() {
+    depot_.StopKeeper();
+    const TestSourceState& state = source_.state();
+    Unref();
+    while (state.alive != 0) SleepMs(1);
+  }
+
   std::atomic<int> wakes{0};
   SlabDepot depot_;
   TestSource source_;
@@ -80,8 +89,7 @@ TEST_CASE("ticks and missed deadlines together are exactly the deadlines of the 
     CHECK(bench->Drain(&dropped) == ticks);
     CHECK(dropped == 0);
     CHECK(bench->lane_.CpuNs() > 0);
-    bench->depot_.StopKeeper();
-    bench->Unref();
+    bench->Finish();
   }
 }
 
@@ -95,8 +103,7 @@ TEST_CASE("a source slower than its interval misses deadlines and is never calle
   CHECK(bench->counts_.ticks + bench->counts_.missed == 50);
   CHECK(bench->counts_.ticks <= 20);  // 100 ms of calls that take 5 ms
   CHECK(bench->counts_.missed >= 30);
-  bench->depot_.StopKeeper();
-  bench->Unref();
+  bench->Finish();
 }
 
 TEST_CASE("a lane that sleeps for a day stops at once and hands over its only row") {
@@ -112,8 +119,7 @@ TEST_CASE("a lane that sleeps for a day stops at once and hands over its only ro
   if (!kSanitized) CHECK(MonotonicNs() - before_ns < 500 * kMs);
   CHECK(bench->counts_.ticks == 1);
   CHECK(bench->counts_.missed == 0);
-  bench->depot_.StopKeeper();
-  bench->Unref();
+  bench->Finish();
 }
 
 TEST_CASE("deadlines that pass in a pause are neither ticks nor missed") {
@@ -133,8 +139,7 @@ TEST_CASE("deadlines that pass in a pause are neither ticks nor missed") {
   CHECK(state.calls > calls);
   CHECK(bench->counts_.paused >= 40);
   CHECK(bench->counts_.ticks + bench->counts_.missed + bench->counts_.paused == 200);
-  bench->depot_.StopKeeper();
-  bench->Unref();
+  bench->Finish();
 }
 
 TEST_CASE("a lane that hangs in a source is left behind and harms nobody when it wakes up") {
@@ -148,7 +153,7 @@ TEST_CASE("a lane that hangs in a source is left behind and harms nobody when it
   bench->lane_.RequestStop();
   CHECK_FALSE(bench->lane_.WaitEnded(MonotonicNs() + 50 * kMs));
   bench->depot_.StopKeeper();
-  bench->Unref();
+  bench->Unref();           // the hanging lane has another reference
   CHECK(state.alive == 1);  // what the thread uses is still there
   state.Release();
   const int64_t deadline_ns = MonotonicNs() + 20'000 * kMs;
@@ -178,8 +183,7 @@ TEST_CASE("what exceeds the bound is dropped oldest first, and every row is coun
   CHECK(rows == bench->outlet_->rows());
   CHECK(rows + dropped == 50 * bench->counts_.ticks);
   CHECK(bench->depot_.ready_bytes() == 0);
-  bench->depot_.StopKeeper();
-  bench->Unref();
+  bench->Finish();
 }
 
 TEST_CASE("the last tick can be read whole while the writer goes on") {
@@ -216,8 +220,7 @@ TEST_CASE("the last tick can be read whole while the writer goes on") {
   }
   CHECK(read > 10);
   CHECK(last > 0);
-  bench->depot_.StopKeeper();
-  bench->Unref();
+  bench->Finish();
 }
 
 }  // namespace

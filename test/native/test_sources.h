@@ -46,6 +46,7 @@ class TestSource : public Source {
   }
   ~TestSource() override { state_->alive--; }
 
+  [[nodiscard]] const TestSourceState& state() const { return *state_; }
   [[nodiscard]] const std::vector<TableSpec>& tables() const override { return tables_; }
 
   void Sample(size_t /*table*/, int64_t tick_ns, TableWriter& rows) override {

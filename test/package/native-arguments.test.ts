@@ -16,7 +16,8 @@ const sample = { op: 'DtoH', pin: 'none', state: 'cold', kind: '4k', bytes: 6553
   condition: false, fill: true, flushBytes: 0, dropPage: -1, stretch: 0 };
 const region = { bytes: 65536, pages: '4k', numaNode: -1, lock: false, shared: false, populate: true, threads: 0 };
 const child = { parentPid: 1, cpu: -1 };
-const whole = { openBackend: host, runSample: sample, allocateRegion: region, enterChild: child }[name];
+const sampler = { sources: [], batchNs: 1e8, maxUndeliveredBytes: 1e6 };
+const whole = { openSampler: sampler, openBackend: host, runSample: sample, allocateRegion: region, enterChild: child }[name];
 if (name === 'runSample') binding.openBackend(host);
 const wrong = [undefined, null, true, -1e300, NaN, 0.5, 2 ** 60, 'x', {}, [], Symbol('s'), 1n, () => 1, new ArrayBuffer(8)];
 const throwing = new Proxy({}, { get() { throw new RangeError('getter'); } });
@@ -49,6 +50,21 @@ describe('the addon and arguments of the wrong type', () => {
     'enterChild',
     'probeLibrary',
     'probePerfEvent',
+    'openSampler',
+    'openedSampler',
+    'startSampler',
+    'drainSampler',
+    'samplerLayout',
+    'samplerNames',
+    'samplerStates',
+    'samplerLatest',
+    'samplerEventCounts',
+    'samplerStats',
+    'pauseSampler',
+    'flushSampler',
+    'holdSampler',
+    'stopSampler',
+    'releaseSampler',
   ]) {
     it(`${name} throws and never ends the process`, () => {
       const result = spawnSync(process.execPath, ['--eval', program, addon, name], {
