@@ -17,6 +17,8 @@
       "native/core/thread.cc"
     ],
     "os_sources": [
+      "native/os/cgroup_source.cc",
+      "native/os/cgroup_source_files.cc",
       "native/os/cpu_cache.cc",
       "native/os/fault_ring.cc",
       "native/os/fault_ring_record.cc",

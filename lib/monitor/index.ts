@@ -1,6 +1,7 @@
 export { type JsColumn, type JsTableOptions, table } from './js-table.ts';
 export { now } from './now.ts';
 export { sample } from './sampler.ts';
+export { type CgroupOptions, cgroup } from './sources/cgroup.ts';
 export { type CpuOptions, cpu } from './sources/cpu.ts';
 export { disk } from './sources/disk.ts';
 export { hugepages } from './sources/hugepages.ts';

@@ -1,5 +1,6 @@
 #include "addon/source_list.h"
 
+#include "os/cgroup_source.h"
 #include "os/cpu_source.h"
 #include "os/disk_source.h"
 #include "os/hugepages_source.h"
@@ -24,6 +25,7 @@ struct Entry {
 constexpr Entry kSources[] = {
     {"page-faults", PageFaultsSource::Open},
     {"process", MakeProcessSource},
+    {"cgroup", MakeCgroupSource},
     {"vmstat", MakeVmstatSource},
     {"meminfo", MakeMeminfoSource},
     {"hugepages", MakeHugepagesSource},

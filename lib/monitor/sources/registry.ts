@@ -1,3 +1,4 @@
+import { cgroupDescriptor } from './cgroup.ts';
 import { cpuDescriptor } from './cpu.ts';
 import type { SourceDescriptor } from './descriptor.ts';
 import { diskDescriptor } from './disk.ts';
@@ -26,4 +27,5 @@ export const SOURCES: readonly SourceDescriptor[] = [
   thermalDescriptor,
   pageFaultsDescriptor,
   processDescriptor,
+  cgroupDescriptor,
 ];
