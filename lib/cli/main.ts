@@ -47,6 +47,11 @@ const COMMANDS: readonly Entry[] = [
     description: 'name this moment in a recording that is being written',
     load: async () => (await import('./mark.ts')).registerMark,
   },
+  {
+    name: 'export',
+    description: 'write a recording as Parquet, CSV or Arrow files',
+    load: async () => (await import('./export.ts')).registerExport,
+  },
 ];
 
 /** The first word that is no option names the command. */

@@ -213,13 +213,12 @@ export async function removeFolders(made: readonly string[]): Promise<void> {
 }
 
 /**
- * Makes the folder, or checks that it is empty. With `force` an earlier recording in it is removed first; files that
- * no recording wrote are never touched.
+ * Makes a folder and those above it, where they are missing.
  *
  * @returns The folders that had to be made, the outermost first.
  * @throws WarpgaugeError `ERR_OUTPUT`
  */
-export async function makeFolder(dir: string, force: boolean): Promise<string[]> {
+export async function makeFolders(dir: string): Promise<string[]> {
   const made: string[] = [];
   try {
     // Deliberately not mkdir with `recursive`: Node 20 then loops for ever on a place like /proc.
@@ -232,6 +231,23 @@ export async function makeFolder(dir: string, force: boolean): Promise<string[]>
       await mkdir(path);
       made.push(path);
     }
+    return made;
+  } catch (cause) {
+    await removeFolders(made);
+    throw outputError(dir, cause);
+  }
+}
+
+/**
+ * Makes the folder, or checks that it is empty. With `force` an earlier recording in it is removed first; files that
+ * no recording wrote are never touched.
+ *
+ * @returns The folders that had to be made, the outermost first.
+ * @throws WarpgaugeError `ERR_OUTPUT`
+ */
+export async function makeFolder(dir: string, force: boolean): Promise<string[]> {
+  const made = await makeFolders(dir);
+  try {
     if (force) await removeEarlier(dir);
     const entries = await readdir(dir);
     if (entries.length > 0) throw outputExists(dir, entries.length);
