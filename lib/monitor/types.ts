@@ -75,7 +75,7 @@ export interface SamplerStats {
   readonly tables: readonly TableStats[];
   /** CPU time of the sampler's own threads since start, ns. */
   readonly cpuNs: number;
-  /** Bytes of slabs that are allocated and not delivered. */
+  /** Bytes of batches that wait to be taken. */
   readonly undeliveredBytes: number;
   readonly elapsedNs: number;
 }
@@ -126,6 +126,7 @@ export interface StateRow {
   readonly field: string;
   readonly state: string;
   readonly reason: string;
+  /** errno or nvmlReturn_t; for `too_slow` the shortest interval that the source can keep here, ns. 0: none. */
   readonly code: number;
 }
 

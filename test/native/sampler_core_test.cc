@@ -27,6 +27,9 @@ Result<std::unique_ptr<Source>> Works(const SourceRequest& request, StateSink& /
 Result<std::unique_ptr<Source>> Counts(const SourceRequest& request, StateSink& /*states*/) {
   return std::unique_ptr<Source>(new TestSource(States()[request.instance], TableKind::kEvent));
 }
+Result<std::unique_ptr<Source>> Threaded(const SourceRequest& request, StateSink& /*states*/) {
+  return std::unique_ptr<Source>(new ThreadedTestSource(States()[request.instance]));
+}
 Result<std::unique_ptr<Source>> Lacks(const SourceRequest& /*request*/, StateSink& /*states*/) {
   return Status("ERR_UNAVAILABLE", "no such thing here").WithSource("open", 2);
 }
@@ -217,6 +220,28 @@ TEST_CASE("the last tick has no entity that vanished, and grows without loss") {
   core->Stop();
   CHECK(core->Statistics().tables[0].dropped_rows == 0);
   CHECK(DrainRows(core, 0) == core->Statistics().tables[0].rows);
+  Close(core);
+}
+
+TEST_CASE("a source with threads of its own writes, pauses, ends and keeps its counts") {
+  TestSourceState state;
+  States() = {{"threaded", &state}};
+  SamplerCore* core = Open({Ask(Threaded, "threaded", kMs)});
+  REQUIRE(core->phase() == SamplerCore::Phase::kOpened);
+  CHECK(state.calls == 0);  // it is not called to be measured
+  REQUIRE(core->Start(0).ok());
+  while (state.calls < 5) std::this_thread::yield();
+  core->SetPaused(true);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  const uint64_t calls = state.calls;
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  CHECK(state.calls == calls);
+  core->Stop();
+  CHECK(state.alive == 0);
+  const SamplerStatistics statistics = core->Statistics();
+  CHECK(statistics.tables[0].ticks == calls);
+  CHECK(statistics.tables[0].costs.at(0).name == "call");
+  CHECK(DrainRows(core, 0) == calls);
   Close(core);
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -80,6 +82,48 @@ class TestSource : public Source {
   std::vector<TableSpec> tables_;
   std::vector<int32_t> codes_;
   uint64_t written_ = 0;
+};
+
+// A source with a thread of its own: one row per call of Work.
+class ThreadedTestSource : public Source {
+ public:
+  explicit ThreadedTestSource(TestSourceState* state) : inner_(state) {}
+  [[nodiscard]] const std::vector<TableSpec>& tables() const override { return inner_.tables(); }
+  [[nodiscard]] bool has_own_threads() const override { return true; }
+  void Sample(size_t /*table*/, int64_t /*tick_ns*/, TableWriter& /*rows*/) override {}
+  Status Start(const std::vector<TableWriter*>& writers,
+               int64_t /*start_ns*/,
+               int64_t end_ns) override {
+    end_ns_ = end_ns;
+    thread_ = std::thread([this, writer = writers[0]] {
+      while (!stop_) {
+        const int64_t now_ns = MonotonicNs();
+        if (end_ns_ != 0 && now_ns >= end_ns_) break;
+        if (!paused_) {
+          inner_.Sample(0, now_ns, *writer);
+          ticks_++;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    });
+    return Status::Ok();
+  }
+  void Stop() override {
+    stop_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+  void SetPaused(bool paused) override { paused_ = paused; }
+  [[nodiscard]] std::vector<Ticks> ticks() const override { return {{.ticks = ticks_}}; }
+  [[nodiscard]] std::vector<Cost> costs() const override { return {{.name = "call", .calls = 1}}; }
+  [[nodiscard]] int64_t cpu_ns() const override { return 1; }
+
+ private:
+  TestSource inner_;
+  int64_t end_ns_ = 0;
+  std::atomic<bool> stop_{false};
+  std::atomic<bool> paused_{false};
+  std::atomic<uint64_t> ticks_{0};
+  std::thread thread_;
 };
 
 }  // namespace warpgauge
