@@ -198,8 +198,11 @@ FAKE_EXPORT int nvmlDeviceGetFieldValues(Device* device, int count, NvFieldValue
     for (i = 0; i < count; ++i) {
       double us;
       snprintf(name, sizeof(name), "field.%u", values[i].field_id);
-      us = (double)Behaviour(
-          device, "latency_us", name, preset == NULL ? 0 : PresetLatency(preset->value, name));
+      us = (double)Behaviour(device,
+                             kFakeLatency,
+                             "latency_us",
+                             name,
+                             preset == NULL ? 0 : PresetLatency(preset->value, name));
       values[i].latency_us = us < 10 ? 0 : (long long)us; /* what shared memory serves: 0 */
       total += us;
     }

@@ -78,17 +78,16 @@ static void WaitUntil(int64_t deadline_ns, int spin) {
 }
 
 /* The scripted number of `nvml.<i>.<what>.<name>`, `<what>.<name>`, or of `*`; fake_lock held. */
-static Number Behaviour(const Device* device,
-                        const char* what,
-                        const char* name,
-                        Number otherwise) {
+static Number Behaviour(
+    const Device* device, FakeFamily family, const char* what, const char* name, Number otherwise) {
   const char* names[2] = {name, "*"};
   char key[192];
   Number value = otherwise;
   int i;
+  if (!FakeHas(family)) return otherwise;
   for (i = 0; i < 2; ++i) {
     FakeEntry* entry = NULL;
-    if (device != NULL) {
+    if (device != NULL && FakeHas(kFakeOneDevice)) {
       snprintf(key, sizeof(key), "nvml.%d.%s.%s", device->index, what, names[i]);
       entry = FakeFind(key);
     }
@@ -103,6 +102,7 @@ static Number Behaviour(const Device* device,
 static int DeviceError(const Device* device, const char* function) {
   char key[192];
   const FakeEntry* entry;
+  if (!FakeHas(kFakeOneDevice) || !FakeHas(kFakeError)) return 0;
   snprintf(key, sizeof(key), "nvml.%d.error.%s", device->index, function);
   entry = FakeFind(key);
   return entry == NULL ? 0 : atoi(entry->value);
@@ -138,10 +138,13 @@ static int Begin(const char* function, const Device* device) {
   code = FakeBegin(function, NULL, &scripted_us, &call);
   pthread_mutex_lock(&fake_lock);
   preset = FakeFind("nvml.latencies");
-  us = (double)Behaviour(
-      device, "latency_us", function, preset == NULL ? 0 : PresetLatency(preset->value, function));
-  hang_ms = (double)Behaviour(device, "hang_ms", function, 0);
-  crash = Behaviour(NULL, "crash", function, 0) == call;
+  us = (double)Behaviour(device,
+                         kFakeLatency,
+                         "latency_us",
+                         function,
+                         preset == NULL ? 0 : PresetLatency(preset->value, function));
+  hang_ms = (double)Behaviour(device, kFakeHang, "hang_ms", function, 0);
+  crash = Behaviour(NULL, kFakeCrash, "crash", function, 0) == call;
   pthread_mutex_unlock(&fake_lock);
   if (crash) raise(SIGSEGV);
   TakeTime(us, begin);

@@ -39,6 +39,7 @@ static int InstanceAt(const Device* gpu, int index, Instance* out) {
 static int MigMode(const Device* device) {
   char key[48];
   const FakeEntry* mode;
+  if (!FakeHas(kFakeOneDevice)) return 0;
   snprintf(key, sizeof(key), "nvml.%d.mig_mode", device->index);
   mode = FakeFind(key);
   if (mode != NULL) return atoi(mode->value);

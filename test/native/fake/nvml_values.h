@@ -73,10 +73,12 @@ static FakeEntry* FieldEntry(const Device* device, const char* field) {
     snprintf(key, sizeof(key), "nvml.%d.gi.%d.%s", device->index, device->gpu_instance, field);
     return FakeFind(key);
   }
-  snprintf(key, sizeof(key), "nvml.%d.%s", device->index, field);
-  entry = FakeFind(key);
-  if (entry != NULL) return entry;
-  snprintf(key, sizeof(key), "nvml.%s", field);
+  if (FakeHas(kFakeOneDevice)) {
+    snprintf(key, sizeof(key), "nvml.%d.%s", device->index, field);
+    entry = FakeFind(key);
+    if (entry != NULL) return entry;
+  }
+  stpcpy(stpcpy(key, "nvml."), field);
   return FakeFind(key);
 }
 

@@ -74,12 +74,16 @@ typedef struct {
   long calls;
 } FakeCounter;
 
+/* Kinds of keys that most scripts lack: what is not there costs a call nothing. */
+typedef enum { kFakeError, kFakeLatency, kFakeHang, kFakeCrash, kFakeOneDevice } FakeFamily;
+
 static pthread_mutex_t fake_lock = PTHREAD_MUTEX_INITIALIZER; /* guards everything below */
 static char fake_text[FAKE_TEXT];                             /* as read, to see changes */
 static char fake_parsed[FAKE_TEXT];
 static FakeEntry fake_entries[FAKE_ENTRIES];
 static int fake_entry_count;
 static FakeEntry* fake_slots[FAKE_SLOTS]; /* by key, the last line of each */
+static unsigned fake_families;            /* bit per FakeFamily that the script has keys of */
 static int64_t fake_start_ns;             /* zero of the simulated machine's time */
 static struct timespec fake_changed;      /* of the script file, for `live` */
 static int64_t fake_checked_ns;
@@ -131,9 +135,22 @@ static FakeEntry* FakeFind(const char* key) {
   return best;
 }
 
+static unsigned FakeFamilies(const char* key) {
+  return (strstr(key, "error") != NULL ? 1u << kFakeError : 0) |
+         (strstr(key, "latency_us") != NULL ? 1u << kFakeLatency : 0) |
+         (strstr(key, "hang_ms") != NULL ? 1u << kFakeHang : 0) |
+         (strstr(key, "crash") != NULL ? 1u << kFakeCrash : 0) |
+         (strncmp(key, "nvml.", 5) == 0 && key[5] >= '0' && key[5] <= '9' ? 1u << kFakeOneDevice
+                                                                          : 0);
+}
+
+/* fake_lock held. */
+static int FakeHas(FakeFamily family) { return (fake_families >> family & 1) != 0; }
+
 static void FakeParse(void) {
   char *line, *rest;
   fake_entry_count = 0;
+  fake_families = 0;
   memset(fake_slots, 0, sizeof(fake_slots));
   for (line = strtok_r(fake_parsed, "\n", &rest); line != NULL;
        line = strtok_r(NULL, "\n", &rest)) {
@@ -159,6 +176,7 @@ static void FakeParse(void) {
     slot = FakeSlot(entry->key);
     entry->next = *slot;
     *slot = entry;
+    fake_families |= FakeFamilies(entry->key);
   }
 }
 
@@ -284,25 +302,30 @@ static void FakeLog(const char* function, int result, const char* format, va_lis
 static int FakeBegin(const char* function, int* device_fault, long* latency_us, long* number) {
   char key[160];
   long call = 0;
-  int i, code, fault;
+  int i, code = 0, fault = 0;
   pthread_mutex_lock(&fake_lock);
   for (i = 0; i < FAKE_NAMES; ++i) {
     if (fake_counters[i].name == NULL) fake_counters[i].name = function;
-    if (strcmp(fake_counters[i].name, function) == 0) {
+    if (fake_counters[i].name == function || strcmp(fake_counters[i].name, function) == 0) {
       call = ++fake_counters[i].calls;
       break;
     }
   }
   ++fake_total_calls;
-  snprintf(key, sizeof(key), "error.%s", function);
-  code = FakeError(key, call, 1);
-  if (code == 0) code = FakeError("error_from_call", fake_total_calls, 1);
-  fault = code != 0;
-  snprintf(key, sizeof(key), "error_once.%s", function);
-  if (code == 0) code = FakeError(key, call, 0);
-  if (code == 0) code = FakeError("error_at_call", fake_total_calls, 0);
-  snprintf(key, sizeof(key), "latency_us.%s", function);
-  *latency_us = (long)FakeNumber(key, 0);
+  if (FakeHas(kFakeError)) {
+    snprintf(key, sizeof(key), "error.%s", function);
+    code = FakeError(key, call, 1);
+    if (code == 0) code = FakeError("error_from_call", fake_total_calls, 1);
+    fault = code != 0;
+    snprintf(key, sizeof(key), "error_once.%s", function);
+    if (code == 0) code = FakeError(key, call, 0);
+    if (code == 0) code = FakeError("error_at_call", fake_total_calls, 0);
+  }
+  *latency_us = 0;
+  if (FakeHas(kFakeLatency)) {
+    snprintf(key, sizeof(key), "latency_us.%s", function);
+    *latency_us = (long)FakeNumber(key, 0);
+  }
   *number = call;
   pthread_mutex_unlock(&fake_lock);
   if (device_fault != NULL) *device_fault = fault;
