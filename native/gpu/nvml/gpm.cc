@@ -1,0 +1,127 @@
+#include "gpu/nvml/gpm.h"
+
+#include <cmath>
+#include <iterator>
+
+namespace warpgauge {
+namespace {
+
+constexpr double kMib = 1048576.0;
+constexpr GpmColumn kColumns[] = {
+    {1, "graphics_utilization_ratio", "1", 0.01, true},
+    {2, "sm_utilization_ratio", "1", 0.01, true},
+    {3, "sm_occupancy_ratio", "1", 0.01, true},
+    {4, "integer_utilization_ratio", "1", 0.01, true},
+    {5, "tensor_utilization_ratio", "1", 0.01, true},
+    {6, "dfma_tensor_utilization_ratio", "1", 0.01, true},
+    {7, "hmma_tensor_utilization_ratio", "1", 0.01, true},
+    {9, "imma_tensor_utilization_ratio", "1", 0.01, true},
+    {10, "dram_bandwidth_utilization_ratio", "1", 0.01, true},
+    {11, "fp64_utilization_ratio", "1", 0.01, true},
+    {12, "fp32_utilization_ratio", "1", 0.01, true},
+    {13, "fp16_utilization_ratio", "1", 0.01, true},
+    {20, "pcie_tx_bytes_per_second", "bytes/s", kMib, false},
+    {21, "pcie_rx_bytes_per_second", "bytes/s", kMib, false},
+    {30, "decoder_0_utilization_ratio", "1", 0.01, true},
+    {40, "jpeg_0_utilization_ratio", "1", 0.01, true},
+    {50, "ofa_0_utilization_ratio", "1", 0.01, true},
+    {60, "nvlink_rx_bytes_per_second", "bytes/s", kMib, false},
+    {61, "nvlink_tx_bytes_per_second", "bytes/s", kMib, false},
+};
+static_assert(std::size(kColumns) <= kMaxGpmColumns);
+
+}  // namespace
+
+const GpmColumn* GpmColumns(size_t* count) {
+  *count = std::size(kColumns);
+  return kColumns;
+}
+
+NvmlReturn QueryGpm(const NvmlTable& table, NvmlDevice device) {
+  if (table.nvmlGpmQueryDeviceSupport == nullptr || table.nvmlGpmSampleAlloc == nullptr ||
+      table.nvmlGpmSampleFree == nullptr || table.nvmlGpmSampleGet == nullptr ||
+      table.nvmlGpmMetricsGet == nullptr) {
+    return kNvmlFunctionNotFound;
+  }
+  NvmlGpmSupport support = {kNvmlGpmVersion, 0};
+  const NvmlReturn code = table.nvmlGpmQueryDeviceSupport(device, &support);
+  if (code != kNvmlSuccess) return code;
+  return support.supported != 0 ? kNvmlSuccess : kNvmlNotSupported;
+}
+
+GpmPair::Outcome GpmPair::Read(const NvmlTable& table,
+                               NvmlDevice device,
+                               uint32_t gpu_instance,
+                               const std::string& fingerprint,
+                               int64_t now_ns,
+                               const unsigned* metrics,
+                               size_t count,
+                               NvmlGpmMetrics* scratch) {
+  code_ = kNvmlSuccess;
+  const bool changed = fingerprint != fingerprint_;
+  const bool had = have_;
+  if (changed) {
+    fingerprint_ = fingerprint;
+    have_ = false;
+  }
+  if (have_ && now_ns - newest_ns_ < kGpmShortestWindowNs) return Outcome::kTooShort;
+  for (NvmlGpmSample& sample : samples_) {
+    if (sample != nullptr) continue;
+    code_ = table.nvmlGpmSampleAlloc(&sample);
+    if (code_ != kNvmlSuccess) {
+      sample = nullptr;
+      return Outcome::kFailed;
+    }
+  }
+  const int older = newest_;
+  const int target = have_ ? 1 - newest_ : newest_;
+  if (gpu_instance == kNvmlNotAvailable32) {
+    code_ = table.nvmlGpmSampleGet(device, samples_[target]);
+  } else {
+    code_ = table.nvmlGpmMigSampleGet == nullptr
+                ? kNvmlFunctionNotFound
+                : table.nvmlGpmMigSampleGet(device, gpu_instance, samples_[target]);
+  }
+  if (code_ != kNvmlSuccess) {
+    have_ = false;  // a pair must not span a failure
+    return Outcome::kFailed;
+  }
+  newest_ = target;
+  window_ns_ = now_ns - newest_ns_;
+  newest_ns_ = now_ns;
+  if (!have_) {
+    have_ = true;
+    return changed && had ? Outcome::kDropped : Outcome::kFirst;
+  }
+  scratch->version = kNvmlGpmVersion;
+  scratch->count = static_cast<unsigned>(count);
+  scratch->first = samples_[older];
+  scratch->second = samples_[target];
+  for (size_t i = 0; i < count; i++) {
+    scratch->metrics[i] = {metrics[i], kNvmlNotSupported, 0, nullptr, nullptr, nullptr};
+  }
+  code_ = table.nvmlGpmMetricsGet(scratch);
+  return code_ == kNvmlSuccess ? Outcome::kRow : Outcome::kFailed;
+}
+
+void GpmPair::Free(const NvmlTable& table) {
+  for (NvmlGpmSample& sample : samples_) {
+    if (sample != nullptr && table.nvmlGpmSampleFree != nullptr) table.nvmlGpmSampleFree(sample);
+  }
+  Forget();
+}
+
+void SetGpmCell(const NvmlGpmMetric& metric, const GpmColumn& column, GpuCell* cell) {
+  if (metric.code != kNvmlSuccess) {
+    cell->SetNull(metric.code);
+  } else if (!std::isfinite(metric.value) || metric.value < 0 || metric.value >= 9.2e18 ||
+             (column.percentage && metric.value > 100.0 + 1e-9) ||
+             // DCGM's and NVML's words for "none" come as numbers too.
+             (metric.value >= 2147483632.0 && IsBlank(static_cast<uint64_t>(metric.value)))) {
+    cell->SetOutOfRange();
+  } else {
+    cell->SetF64(metric.value * column.scale);
+  }
+}
+
+}  // namespace warpgauge
