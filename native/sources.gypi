@@ -62,6 +62,7 @@
       "native/gpu/nvml/device.cc",
       "native/gpu/nvml/facts.cc",
       "native/gpu/nvml/gpm.cc",
+      "native/gpu/nvml/gpu_source.cc",
       "native/gpu/nvml/gpu_tables.cc",
       "native/gpu/nvml/metrics.cc",
       "native/gpu/nvml/pcie_bytes.cc",
@@ -70,6 +71,10 @@
       "native/gpu/nvml/sample_clock.cc",
       "native/gpu/nvml/schedule.cc",
       "native/gpu/nvml/scheme.cc",
+      "native/gpu/nvml/session.cc",
+      "native/gpu/nvml/session_devices.cc",
+      "native/gpu/nvml/session_read.cc",
+      "native/gpu/nvml/session_rows.cc",
       "native/gpu/nvml/table.cc"
     ],
     "memory_sources": [

@@ -1,6 +1,7 @@
 #include "addon/source_list.h"
 
 #include "os/cgroup_source.h"
+#include "gpu/nvml/gpu_source.h"
 #include "os/cpu_source.h"
 #include "os/disk_source.h"
 #include "os/hugepages_source.h"
@@ -23,6 +24,7 @@ struct Entry {
 };
 
 constexpr Entry kSources[] = {
+    {"gpu", OpenGpuSource},
     {"page-faults", PageFaultsSource::Open},
     {"process", MakeProcessSource},
     {"cgroup", MakeCgroupSource},

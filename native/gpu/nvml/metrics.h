@@ -93,6 +93,7 @@ const std::vector<GpuColumn>& ValueColumns(GpuTable table);
 // All metrics. Those with read == nullptr are whole tables, read by code of their own.
 const std::vector<GpuMetric>& GpuMetrics();
 // Index of the metric that stands for a whole table: gpu.pcie, gpu.process, gpu.gpm, gpu.samples.
+// The last has two: power, and behind it utilization.
 size_t TableMetric(GpuTable table);
 
 }  // namespace warpgauge

@@ -1,5 +1,7 @@
 #include "gpu/nvml/pcie_bytes.h"
 
+#include <cmath>
+
 namespace warpgauge {
 namespace {
 
@@ -18,7 +20,8 @@ double PcieBytesPerSecond(unsigned generation, unsigned lanes) {
   return kPerLane[generation] * lanes;
 }
 
-void ByteCounter::Update(uint64_t raw, int bits, int64_t now_ns, double bytes_per_second) {
+void ByteCounter::Update(
+    uint64_t raw, int bits, int64_t now_ns, double bytes_per_second, double expected_rate) {
   ambiguous_ = false;
   window_ns_ = has_previous_ ? now_ns - previous_ns_ : 0;
   if (raw >= uint64_t{1} << 32) wide_ = true;
@@ -35,8 +38,16 @@ void ByteCounter::Update(uint64_t raw, int bits, int64_t now_ns, double bytes_pe
       ambiguous_ = true;
     }
   } else {
-    total_ += static_cast<uint32_t>(raw - previous_);
+    uint64_t moved = static_cast<uint32_t>(raw - previous_);
     ambiguous_ = static_cast<double>(window_ns_) * 1e-9 * bytes_per_second > kWrap;
+    if (ambiguous_ && expected_rate >= 0) {
+      const double expected_bytes = expected_rate * static_cast<double>(window_ns_) * 1e-9;
+      const double turns = std::round((expected_bytes - static_cast<double>(moved)) / kWrap);
+      if (turns > 0) moved += static_cast<uint64_t>(turns) << 32;
+      // Half a turn off and the number of turns is anybody's guess: trust a quarter.
+      ambiguous_ = std::abs(expected_bytes - static_cast<double>(moved)) > kWrap / 4;
+    }
+    total_ += moved;
   }
   previous_ = raw;
   previous_ns_ = now_ns;

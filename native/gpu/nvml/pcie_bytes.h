@@ -12,15 +12,18 @@ double PcieBytesPerSecond(unsigned generation, unsigned lanes);
 // 32-bit register behind it: a counter counts as 32 bits wide until it has shown more.
 class ByteCounter {
  public:
-  // `bits`: 32 or 64, as the driver's value type says.
-  void Update(uint64_t raw, int bits, int64_t now_ns, double bytes_per_second);
+  // `bits`: 32 or 64, as the driver's value type says. `expected_rate`: the mean
+  // bytes per second since the value before by another source, to tell how often a 32-bit register
+  // wrapped; negative when there is none.
+  void Update(
+      uint64_t raw, int bits, int64_t now_ns, double bytes_per_second, double expected_rate = -1);
   // A gap in which the device was lost or the driver reloaded: the next value is a new beginning
   // and adds nothing.
   void Restart() { has_previous_ = false; }
 
   [[nodiscard]] uint64_t total() const { return total_; }
-  // The last interval was so long that the register may have wrapped more than once, or the
-  // counter went back: bytes may be missing from `total`.
+  // The last interval was so long that the register may have wrapped more than once and nothing
+  // tells how often, or the counter began anew: bytes may be missing from `total`.
   [[nodiscard]] bool ambiguous() const { return ambiguous_; }
   // Time since the value before, ns; 0 for the first.
   [[nodiscard]] int64_t window_ns() const { return window_ns_; }
