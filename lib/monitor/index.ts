@@ -4,6 +4,7 @@ export { sample } from './sampler.ts';
 export { type CgroupOptions, cgroup } from './sources/cgroup.ts';
 export { type CpuOptions, cpu } from './sources/cpu.ts';
 export { disk } from './sources/disk.ts';
+export { type GpuOptions, type GpuTableName, gpu } from './sources/gpu.ts';
 export { hugepages } from './sources/hugepages.ts';
 export { meminfo } from './sources/meminfo.ts';
 export { net } from './sources/net.ts';

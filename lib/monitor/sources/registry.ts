@@ -2,6 +2,7 @@ import { cgroupDescriptor } from './cgroup.ts';
 import { cpuDescriptor } from './cpu.ts';
 import type { SourceDescriptor } from './descriptor.ts';
 import { diskDescriptor } from './disk.ts';
+import { gpuDescriptor } from './gpu.ts';
 import { hugepagesDescriptor } from './hugepages.ts';
 import { meminfoDescriptor } from './meminfo.ts';
 import { netDescriptor } from './net.ts';
@@ -25,6 +26,7 @@ export const SOURCES: readonly SourceDescriptor[] = [
   numaDescriptor,
   pcieDescriptor,
   thermalDescriptor,
+  gpuDescriptor,
   pageFaultsDescriptor,
   processDescriptor,
   cgroupDescriptor,

@@ -125,13 +125,13 @@ Result<GpuRequest> ParseRequest(const SourceRequest& request) {
   if (share.empty() || *end != '\0' || !(gpu.driver_share > 0 && gpu.driver_share <= 1)) {
     return Bad("gpu driverShare", "a share above 0, up to 1", share);
   }
-  const int64_t interval = request.interval_ns > 0 ? request.interval_ns : 10 * kMs;
+  const int64_t interval = request.interval_ns > 0 ? request.interval_ns : 100 * kMs;
   const int64_t slow = std::max(interval, kSlowNs);
   gpu.interval_ns = {interval, interval, slow, slow, slow, slow, slow};
-  const std::pair<const char*, GpuTable> intervals[] = {{"slow_ns", GpuTable::kSlow},
-                                                        {"process_ns", GpuTable::kProcess},
-                                                        {"gpm_ns", GpuTable::kGpm},
-                                                        {"samples_ns", GpuTable::kSamples}};
+  const std::pair<const char*, GpuTable> intervals[] = {{"slow", GpuTable::kSlow},
+                                                        {"process", GpuTable::kProcess},
+                                                        {"gpm", GpuTable::kGpm},
+                                                        {"samples", GpuTable::kSamples}};
   for (const auto& [option, table] : intervals) {
     const std::string text = request.Option(option);
     if (text.empty()) continue;

@@ -14,7 +14,7 @@ namespace warpgauge {
 //   pcie          auto | exact (polled every 40 ms whatever it costs)
 //   driverShare   0 to 1: time inside NVML per GPU and wall time; 0.005
 //   wake          true: sleeping GPUs are asked too
-//   slow_ns, process_ns, gpm_ns, samples_ns   intervals of those tables; gpm_ns >= 100 ms
+//   slow, process, gpm, samples   intervals of those tables in ns; gpm at least 100 ms
 //   library       path of libnvidia-ml instead of the search (WARPGAUGE_NVML)
 //
 // ERR_NO_DRIVER, ERR_LIBRARY_MISSING, ERR_NVML, ERR_NO_DEVICE where there is nothing to read;

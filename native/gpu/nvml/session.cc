@@ -439,11 +439,6 @@ Source::Ticks NvmlSession::TicksOf(const GpuSubscription& subscription, GpuTable
   return {cadence.ticks, cadence.missed};
 }
 
-bool NvmlSession::simulated() const {
-  const std::unique_lock<std::mutex> lock(mutex_);
-  return simulated_;
-}
-
 std::vector<Source::Cost> NvmlSession::Costs() const {
   const std::unique_lock<std::mutex> lock(mutex_);
   std::vector<Source::Cost> costs;
