@@ -1,7 +1,7 @@
 #include "addon/source_list.h"
 
-#include "os/cgroup_source.h"
 #include "gpu/nvml/gpu_source.h"
+#include "os/cgroup_source.h"
 #include "os/cpu_source.h"
 #include "os/disk_source.h"
 #include "os/hugepages_source.h"
