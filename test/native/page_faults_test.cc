@@ -541,3 +541,44 @@ TEST_CASE("page-faults: faults in a region of this process name it and its page 
   CHECK(watch.rows().U64(rows[0], "region") == id);
   CHECK(watch.rows().Text(rows[0], "page_kind") == "4k");
 }
+
+TEST_CASE("page-faults: mmap records cut what they cover, compared with a page-by-page model") {
+  constexpr uint64_t kPages = 64;
+  NameList names;
+  const std::string paths[] = {"/a", "/b", "/c", "//anon"};
+  uint32_t random = 12345;
+  const auto next = [&random](uint32_t below) {
+    random = random * 1664525U + 1013904223U;
+    return (random >> 8) % below;
+  };
+  for (int round = 0; round < 50; round++) {
+    // No such process: the records are the only witness.
+    ProcessMaps maps(INT32_MAX, names, /*may_query=*/true);
+    std::vector<std::string> model(kPages);
+    maps.BeginLook(1);
+    for (int step = 0; step < 30; step++) {
+      RingRecord record;
+      record.type = RingRecordType::kMmap;
+      const uint64_t first = next(kPages);
+      const uint64_t count = 1 + next(static_cast<uint32_t>(kPages - first));
+      record.start = (first + 1) * 4096;
+      record.end = record.start + count * 4096;
+      record.name = paths[next(4)];
+      maps.OnMmap(record);
+      for (uint64_t page = first; page < first + count; page++) model[page] = record.name;
+    }
+    for (uint64_t page = 0; page < kPages; page++) {
+      for (const uint64_t address : {(page + 1) * 4096, (page + 2) * 4096 - 1}) {
+        const ProcessMaps::Answer answer = maps.Find(address);
+        if (model[page].empty()) {
+          CHECK(answer.name == -1);
+        } else {
+          REQUIRE(answer.name >= 0);
+          CHECK(names.Since(static_cast<uint32_t>(answer.name))[0] == model[page]);
+        }
+      }
+    }
+    CHECK(maps.Find(0).name == -1);
+    CHECK(maps.Find((kPages + 1) * 4096).name == -1);
+  }
+}
