@@ -71,7 +71,11 @@ function parquetColumn(field: Field): ParquetColumn {
     ...(whole ? { encoding: 'DELTA_BINARY_PACKED' } : {}),
     cells(data) {
       const values = data.values as Cells;
-      if (data.nullCount === 0 && AS_IT_IS.some((type) => values instanceof type)) {
+      if (
+        data.nullCount === 0 &&
+        (whole || kind === 'float') &&
+        AS_IT_IS.some((type) => values instanceof type)
+      ) {
         return (values as Float64Array).subarray(0, data.length);
       }
       const read = cellReader(data, kind);

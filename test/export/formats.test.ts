@@ -84,6 +84,8 @@ test('Parquet: the types, the nulls and the statistics that readers filter by', 
     u8: 'UTINYINT',
     flag: 'BOOLEAN',
     device: 'VARCHAR',
+    cpu: 'VARCHAR',
+    online: 'BOOLEAN',
     'dTLB-load.misses/%': 'UBIGINT',
     text: 'VARCHAR',
   });
@@ -166,11 +168,17 @@ test('CSV: RFC 4180, nine digits, every bit of 64-bit integers, nothing for null
   await exportRecording(dir, { format: 'csv', out });
   const text = await readFile(join(out, `${NAME}.csv`), 'utf8');
   const [header, ...lines] = text.split('\r\n');
-  assert.equal(header, 'time,u64,i64,f64,u32,i32,u8,flag,device,dTLB-load.misses/%,text');
-  assert.equal(lines[0], '2023-11-14T22:13:20.000000003Z,,,,4294967295,0,,,,9223372036854775808,');
+  assert.equal(
+    header,
+    'time,u64,i64,f64,u32,i32,u8,flag,device,cpu,online,dTLB-load.misses/%,text',
+  );
+  assert.equal(
+    lines[0],
+    '2023-11-14T22:13:20.000000003Z,,,,4294967295,0,,,,cpu0,false,9223372036854775808,',
+  );
   assert.ok(
     text.includes(
-      '\r\n2023-11-14T22:13:20.005000008Z,18446744073709551610,4611686018427387909,0.625,4294967290,-5,5,false,disk1,9223372036854775823,ä 🙂\r\n',
+      '\r\n2023-11-14T22:13:20.005000008Z,18446744073709551610,4611686018427387909,0.625,4294967290,-5,5,false,disk1,cpu2,false,9223372036854775823,ä 🙂\r\n',
     ),
   );
   assert.match(text, /,"say ""so"""\r\n/);
@@ -179,10 +187,10 @@ test('CSV: RFC 4180, nine digits, every bit of 64-bit integers, nothing for null
   assert.ok(text.endsWith('\r\n'));
   assert.equal(
     await readFile(join(out, 'empty.csv'), 'utf8'),
-    'time,u64,i64,f64,u32,i32,u8,flag,device,dTLB-load.misses/%,text\r\n',
+    'time,u64,i64,f64,u32,i32,u8,flag,device,cpu,online,dTLB-load.misses/%,text\r\n',
   );
   const types =
-    "{'time': 'VARCHAR', 'u64': 'UBIGINT', 'i64': 'BIGINT', 'f64': 'DOUBLE', 'u32': 'UINTEGER', 'i32': 'INTEGER', 'u8': 'UTINYINT', 'flag': 'BOOLEAN', 'device': 'VARCHAR', 'dTLB-load.misses/%': 'UBIGINT', 'text': 'VARCHAR'}";
+    "{'time': 'VARCHAR', 'u64': 'UBIGINT', 'i64': 'BIGINT', 'f64': 'DOUBLE', 'u32': 'UINTEGER', 'i32': 'INTEGER', 'u8': 'UTINYINT', 'flag': 'BOOLEAN', 'device': 'VARCHAR', 'cpu': 'VARCHAR', 'online': 'BOOLEAN', 'dTLB-load.misses/%': 'UBIGINT', 'text': 'VARCHAR'}";
   const rows = await duckdb(
     `SELECT * REPLACE (epoch_ns(rtrim(time, 'Z')::TIMESTAMP_NS) AS time) FROM read_csv('${join(out, `${NAME}.csv`)}', header = true, allow_quoted_nulls = false, columns = ${types})`,
   );

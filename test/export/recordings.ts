@@ -35,6 +35,8 @@ export interface RichRow {
   readonly u8: number | null;
   readonly flag: boolean | null;
   readonly device: string | null;
+  readonly cpu: string;
+  readonly online: boolean;
   readonly 'dTLB-load.misses/%': bigint;
   readonly text: string | null;
 }
@@ -56,6 +58,8 @@ export function richRow(n: number): RichRow {
     u8: n % 3 === 0 ? null : n % 256,
     flag: n % 4 === 0 ? null : n % 3 === 1,
     device: n % 10 === 0 ? null : `disk${(n * 7) % (2 + Math.floor(n / 50))}`,
+    cpu: `cpu${n % 3}`,
+    online: n % 5 !== 0,
     'dTLB-load.misses/%': 2n ** 63n + BigInt(n) * 3n,
     text: n % 9 === 0 ? null : (TEXTS[n % TEXTS.length] as string),
   };
@@ -83,6 +87,8 @@ export function richSchema(): Schema {
       field('u8', new Uint8(), true),
       field('flag', new Bool(), true),
       field('device', new Dictionary(new Utf8(), new Int32(), 8), true),
+      field('cpu', new Dictionary(new Utf8(), new Int32(), 9), false),
+      field('online', new Bool(), false),
       field('dTLB-load.misses/%', new Uint64(), false),
       field('text', new Utf8(), true),
     ],
@@ -90,13 +96,13 @@ export function richSchema(): Schema {
   );
 }
 
-/** Rows as a batch; the names have a dictionary of this batch alone, in the order in which they appear. */
+/** Rows as a batch; names have a dictionary of this batch alone, in the order in which they appear. */
 export function richBatch(schema: Schema, from: number, count: number): RecordBatch {
   const rows = Array.from({ length: count }, (_, at) => richRow(from + at));
   const children = schema.fields.map(({ name, type }) => {
     const cells = rows.map((row) => row[name as keyof RichRow]);
     if (name === 'time') return int64Data(cells as bigint[], type as TimestampNanosecond);
-    if (name !== 'device') return vectorFromArray(cells as never[], type).data[0];
+    if (!(type instanceof Dictionary)) return vectorFromArray(cells as never[], type).data[0];
     const words = [...new Set(cells.filter((cell) => cell !== null))] as string[];
     const numbers = cells.map((cell) => (cell === null ? null : words.indexOf(cell as string)));
     const { nullBitmap, nullCount, values } = vectorFromArray(numbers, new Int32())

@@ -20,7 +20,6 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   clock: ['addon'],
   units: ['errors'],
   errors: [],
-  'near-match': [],
   version: [],
   'near-match': [],
   'page-kinds': [],
