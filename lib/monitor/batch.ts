@@ -1,6 +1,13 @@
 import type { Binding, NativeBatch, NativeTable } from '../addon.ts';
-import type { Data, DataType, RecordBatch, Schema, Struct, Utf8, Vector } from '../arrow.ts';
-import { type ArrowLibrary, type Column, tableSchema, wordsVector } from './columns.ts';
+import type { Data, DataType, RecordBatch, Struct, Utf8, Vector } from '../arrow.ts';
+import {
+  type ArrowLibrary,
+  type Column,
+  makeBatch,
+  NO_BITS,
+  tableSchema,
+  wordsVector,
+} from './columns.ts';
 import type { Row, TableInfo } from './types.ts';
 
 type Cells = BigInt64Array | BigUint64Array | Float64Array | Uint32Array | Int32Array | Uint8Array;
@@ -92,24 +99,16 @@ export class NativeTableReader {
     const children = this.native.columns.map((column, index) => {
       const type = this.info.schema.fields[index]?.type as DataType;
       const validity = layout[2 * index + 1] as number;
-      const nulls =
-        validity < 0
-          ? { nullCount: 0 }
-          : { nullCount: -1, nullBitmap: new Uint8Array(buffer, validity, (rows + 7) >> 3) };
-      const data = cellsOf(column, buffer, layout[2 * index] as number, rows);
-      const dictionary = column.type === 'name' ? { dictionary: this.#dictionary(index) } : {};
-      // One call makes data of every type, but its overloads take one concrete type each.
-      return this.#arrow.makeData({ type, length: rows, data, ...nulls, ...dictionary } as never);
+      const bits = validity < 0 ? NO_BITS : new Uint8Array(buffer, validity, (rows + 7) >> 3);
+      const cells = cellsOf(column, buffer, layout[2 * index] as number, rows);
+      const dictionary = column.type === 'name' ? this.#dictionary(index) : undefined;
+      // Nulls are counted when somebody asks (-1).
+      const nulls = validity < 0 ? 0 : -1;
+      // Its types take the buffers of one concrete type; here they are those of `type`.
+      const buffers = [undefined, cells, bits] as unknown as Data['buffers'];
+      return new this.#arrow.Data(type, 0, rows, nulls, buffers, [], dictionary);
     });
-    return new this.#arrow.RecordBatch(
-      this.info.schema as Schema,
-      this.#arrow.makeData({
-        type: this.#rowType,
-        length: rows,
-        nullCount: 0,
-        children: children as Data[],
-      }),
-    );
+    return makeBatch(this.#arrow, this.info.schema, this.#rowType, rows, children);
   }
 
   /** The rows of a slab as plain values. */

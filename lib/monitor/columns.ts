@@ -75,6 +75,27 @@ export function tableSchema(
   return new arrow.Schema(fields, new Map(Object.entries(about)));
 }
 
+/**
+ * A record batch of columns that all have `rows` rows. Deliberately not by its constructor: that copies the schema with all
+ * metadata and lets every column through a visitor, 0.6 ms for the 190 columns of vmstat against 0.03 ms; and so the batch
+ * has the very schema of its table. `_metadata` is a protected member: package-lock pins arrow-js, and the tests send
+ * batches through its writer and reader.
+ */
+export function makeBatch(
+  arrow: ArrowLibrary,
+  schema: Arrow.Schema,
+  rowType: Arrow.Struct,
+  rows: number,
+  children: Arrow.Data[],
+): Arrow.RecordBatch {
+  const data = new arrow.Data(rowType, 0, rows, 0, { 2: NO_BITS }, children);
+  const batch = Object.create(arrow.RecordBatch.prototype) as Arrow.RecordBatch;
+  return Object.assign(batch, { schema, data, _metadata: new Map<string, string>() });
+}
+
+/** The validity of a column without nulls. */
+export const NO_BITS: Uint8Array = new Uint8Array(0);
+
 /** A dictionary in one piece: a second piece would be written as a delta, which Polars refuses. */
 export function wordsVector(
   arrow: ArrowLibrary,

@@ -1,6 +1,6 @@
 import type { Data, DataType, RecordBatch, Schema, Struct, Utf8, Vector } from '../arrow.ts';
 import { invalidArgument } from '../errors.ts';
-import { type ArrowLibrary, type Column, wordsVector } from './columns.ts';
+import { type ArrowLibrary, type Column, makeBatch, wordsVector } from './columns.ts';
 import type { Row } from './types.ts';
 
 type Cell = bigint | number | string | boolean | null | undefined;
@@ -243,8 +243,7 @@ export class RowBuilder {
       column.take(this.#arrow, this.#types[index] as DataType, length),
     );
     this.#rows = 0;
-    const data = { type: this.#rowType, length, nullCount: 0, children };
-    return new this.#arrow.RecordBatch(this.#schema, this.#arrow.makeData(data));
+    return makeBatch(this.#arrow, this.#schema, this.#rowType, length, children);
   }
 
   #checkNames(given: Readonly<Record<string, unknown>>): void {

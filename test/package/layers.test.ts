@@ -21,7 +21,6 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   units: ['errors'],
   errors: [],
   version: [],
-  'near-match': [],
   'page-kinds': [],
   addon: ['addon-loader', 'errors'],
   'addon-loader': ['errors'],
