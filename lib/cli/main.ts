@@ -33,6 +33,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./pages.ts')).registerPages,
   },
   {
+    name: 'record',
+    description: 'sample counters of the machine, a process or a command into a folder',
+    load: async () => (await import('./record.ts')).registerRecord,
+  },
+  {
     name: 'show',
     description: 'what a recording holds: rows, losses, what moved',
     load: async () => (await import('./show.ts')).registerShow,
@@ -51,6 +56,11 @@ const COMMANDS: readonly Entry[] = [
     name: 'export',
     description: 'write a recording as Parquet, CSV or Arrow files',
     load: async () => (await import('./export.ts')).registerExport,
+  },
+  {
+    name: 'sources',
+    description: 'every source, table and field that record can sample, with its cost here',
+    load: async () => (await import('./sources.ts')).registerSources,
   },
 ];
 

@@ -1,5 +1,28 @@
 export { type JsColumn, type JsTableOptions, table } from './js-table.ts';
 export { now } from './now.ts';
+export {
+  type ColumnSummary,
+  type Manifest,
+  type ManifestTable,
+  type Mark,
+  mark,
+  type OpenRecording,
+  openRecording,
+  type RecordedTable,
+  type Recording,
+  type RecordingEnd,
+  type RecordingResult,
+  type RecordingStats,
+  type RecordingSummary,
+  type RecordOptions,
+  type RecoveredTable,
+  type RecoverResult,
+  record,
+  recover,
+  type SectionSummary,
+  summarize,
+  type TableSummary,
+} from './recording/index.ts';
 export { sample } from './sampler.ts';
 export { type CgroupOptions, cgroup } from './sources/cgroup.ts';
 export { type CpuOptions, cpu } from './sources/cpu.ts';

@@ -13,6 +13,9 @@ import type { RenderOptions } from './terminal.ts';
 /** More lines than this are not read: the rest is in `--json`. */
 const MAX_LINES = 40;
 
+/** Tables of the recorder that are empty in most recordings. */
+const ASIDE = ['mark', 'span', 'state'];
+
 const grouped = (value: number | null): string =>
   value === null ? ABSENT : value.toLocaleString('en-US', { maximumFractionDigits: 0 });
 
@@ -21,7 +24,8 @@ function quantity(value: number, unit: string, perSecond: boolean): string {
   const rate = perSecond ? '/s' : '';
   if (unit === 'bytes' && value >= 0) return `${formatBytes(significantNumber(value))}${rate}`;
   if (unit === 'ns' && !perSecond) return formatDuration(value);
-  const shown = Math.abs(value) >= 1e4 ? grouped(value) : significant(value, 4);
+  const shown =
+    Number.isInteger(value) || Math.abs(value) >= 1e4 ? grouped(value) : significant(value, 4);
   return `${shown}${unit === '1' || unit === '' ? '' : ` ${unit}`}${rate}`;
 }
 
@@ -126,7 +130,14 @@ export function renderRecording(summary: RecordingSummary, options: RenderOption
   ];
   if (summary.command !== null) lines.push(...wrap(`command: ${summary.command.join(' ')}`, width));
   if (summary.error !== null) lines.push(paint('red', printable(summary.error.message)));
-  lines.push(...tableLines(summary.tables, paint, width));
+  const shown = summary.tables.filter(({ name, rows }) => !ASIDE.includes(name) || rows > 0);
+  lines.push(
+    ...tableLines(
+      shown.filter(({ name }) => name !== 'clock'),
+      paint,
+      width,
+    ),
+  );
   for (const { name, moved: columns, moreKeys, kind, rows } of summary.tables) {
     if (['clock', 'state', 'mark'].includes(name) || rows === 0) continue;
     lines.push('', `  ${paint('bold', name)}${kind === 'sample' ? '' : ` (${kind}s)`}`);

@@ -13,6 +13,9 @@ import {
   Utf8,
   vectorFromArray,
 } from 'warpgauge/arrow';
+import { invalidArgument } from '#lib/errors';
+import { now } from '#lib/monitor/now';
+import { markRow, markTable } from '#lib/monitor/recording/own-tables';
 import type { Sampler, SamplerStats, StateRow, TableInfo } from '#lib/monitor/types';
 
 /** A schema as the native tables have it: time, counter, gauge, flag, name. */
@@ -123,6 +126,7 @@ export class FedSampler implements Sampler {
   readonly #rows = new Map<string, number>();
   #closed = false;
   #wake: () => void = () => undefined;
+  readonly #marks: RecordBatch[] = [];
 
   constructor(tables: readonly TableInfo[], script: AsyncIterable<Item> | Iterable<Item>) {
     this.tables = tables;
@@ -138,19 +142,31 @@ export class FedSampler implements Sampler {
     for await (const item of this.#script) {
       if (this.#closed) return;
       if ('waitMs' in item) {
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, item.waitMs);
-          this.#wake = () => {
-            clearTimeout(timer);
-            resolve();
-          };
-        });
+        yield* this.#wait(performance.now() + item.waitMs);
         continue;
       }
       const { table, batch } = item;
       this.#rows.set(table, (this.#rows.get(table) ?? 0) + batch.numRows);
       this.taken++;
       yield { source: table, table, batch, dropped: { batches: 0, rows: 0 } };
+    }
+  }
+
+  /** Until the time is over or the sampler closed; marks come in between. */
+  async *#wait(until: number) {
+    for (;;) {
+      for (let batch = this.#marks.shift(); batch; batch = this.#marks.shift()) {
+        yield { source: 'mark', table: 'mark', batch, dropped: { batches: 0, rows: 0 } };
+      }
+      const left = until - performance.now();
+      if (this.#closed || left <= 0) return;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, left);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
     }
   }
 
@@ -178,7 +194,14 @@ export class FedSampler implements Sampler {
 
   pause(): void {}
   resume(): void {}
-  mark(): void {}
+
+  mark(name: string, attributes?: Readonly<Record<string, string | number | boolean>>): void {
+    if (name === '') throw invalidArgument('name', 'a name', name);
+    this.#marks.push(
+      markTable().batch([markRow({ time: now(), name, attributes: attributes ?? null })]),
+    );
+    this.#wake();
+  }
 
   async close(): Promise<void> {
     this.#closed = true;

@@ -15,11 +15,22 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import pl from 'nodejs-polars';
-import { type RecordBatch, type Table, tableFromIPC } from 'warpgauge/arrow';
+import {
+  Field,
+  makeData,
+  RecordBatch,
+  Schema,
+  Struct,
+  type Table,
+  TimestampNanosecond,
+  tableFromIPC,
+  Uint64,
+} from 'warpgauge/arrow';
 import { openRecording } from '#lib/monitor/recording/open-recording';
 import { Recorder, type RecorderOptions } from '#lib/monitor/recording/recorder';
 import { recover } from '#lib/monitor/recording/recover';
 import { scanStream } from '#lib/monitor/recording/stream-scan';
+import { TableFile } from '#lib/monitor/recording/table-file';
 import { FedSampler, fedBatch, fedSchema, fedTable, START } from './fed-sampler.js';
 
 const root = await mkdtemp(join(tmpdir(), 'warpgauge-recording-'));
@@ -28,7 +39,7 @@ after(() => rm(root, { recursive: true, force: true }));
 let folders = 0;
 const folder = (): string => join(root, String(folders++));
 
-export function options(out: string, more: Partial<RecorderOptions> = {}): RecorderOptions {
+function options(out: string, more: Partial<RecorderOptions> = {}): RecorderOptions {
   return {
     out,
     batchMs: 1000,
@@ -291,4 +302,46 @@ test('bytes that are no Arrow stream are told, not read', async () => {
   await writeFile(join(dir, 'manifest.json'), '{"schema":"warpgauge/memcpy/1"}');
   await assert.rejects(openRecording(dir), { code: 'ERR_RECORDING' });
   await assert.rejects(openRecording(join(root, 'absent')), { code: 'ERR_RECORDING' });
+});
+
+test('what a file takes beyond its cells: under 1.15x at 10 kHz, under 2x at 1 Hz', async () => {
+  const counters = (columns: number) =>
+    new Schema([
+      new Field('time', new TimestampNanosecond('UTC'), false),
+      ...Array.from({ length: columns - 1 }, (_, at) => {
+        const meaning = { unit: 'pages', kind: 'counter', source: `/proc/vmstat counter_${at}` };
+        return new Field(`counter_${at}`, new Uint64(), true, new Map(Object.entries(meaning)));
+      }),
+    ]);
+  const batchOf = (schema: Schema, length: number): RecordBatch => {
+    const children = schema.fields.map(({ type }, at) =>
+      makeData({
+        type,
+        length,
+        nullCount: 0,
+        data: at === 0 ? new BigInt64Array(length) : new BigUint64Array(length),
+      } as never),
+    );
+    const type = new Struct(schema.fields);
+    return new RecordBatch(schema, makeData({ type, length, nullCount: 0, children }));
+  };
+  const cases = [
+    // one hour at 1 Hz, ten seconds held together
+    { columns: 200, rows: 1, batches: 3600, together: 10, most: 2 },
+    { columns: 6, rows: 1, batches: 3600, together: 10, most: 2 },
+    // a minute at 10 kHz, in batches of 100 ms
+    { columns: 6, rows: 1000, batches: 600, together: 1, most: 1.15 },
+  ];
+  for (const { columns, rows, batches, together, most } of cases) {
+    const schema = counters(columns);
+    const file = await TableFile.create(folder(), schema, { holdMs: 3_600_000 });
+    for (let at = 1; at <= batches; at++) {
+      await file.write(batchOf(schema, rows));
+      if (at % together === 0) await file.flush(0);
+    }
+    await file.close();
+    const ratio = file.bytes / (columns * 8 * rows * batches);
+    assert.ok(ratio <= most, `${columns} columns, ${rows} rows: ${ratio}`);
+    assert.equal(file.rows, rows * batches);
+  }
 });

@@ -10,6 +10,7 @@ import pl from 'nodejs-polars';
 import { clockEvents } from '#lib/monitor/recording/clock-watch';
 import { FlightRing } from '#lib/monitor/recording/flight-ring';
 import { openRecording } from '#lib/monitor/recording/open-recording';
+import { stateRow, stateTable } from '#lib/monitor/recording/own-tables';
 import { recordWith } from '#lib/monitor/recording/record';
 import { Recorder, type RecorderOptions } from '#lib/monitor/recording/recorder';
 import { recover } from '#lib/monitor/recording/recover';
@@ -170,26 +171,38 @@ test('an aborted signal ends the recording as interrupted, with all rows', async
   assert.equal((await recording.close()).end, 'interrupted');
 });
 
-test('states are written, with the sampler’s own times', async () => {
-  const sampler = fed([{ waitMs: 10 }]);
-  sampler.states = [
-    {
-      time: 5n,
-      source: 'gpu',
-      table: 'gpu',
-      key: '',
-      field: '',
-      state: 'unavailable',
-      reason: 'no_driver',
-      code: -2,
-    },
-  ];
-  const recording = await Recorder.start(sampler, options());
-  await recording.done;
-  const table = await (await openRecording(recording.dir)).table('state');
-  assert.equal(table.numRows, 1);
-  assert.equal(table.getChild('reason')?.get(0), 'no_driver');
-  assert.equal(table.getChild('code')?.get(0), -2n);
+test('states are written as they come, and every part begins with all of them', async () => {
+  const row = (time: bigint) => ({
+    time,
+    source: 'gpu',
+    table: 'gpu',
+    key: '',
+    field: '',
+    state: 'unavailable',
+    reason: 'no_driver',
+    code: -2,
+  });
+  const states = stateTable();
+  const given: ReturnType<typeof row>[] = [];
+  const sampler = fed(
+    (function* () {
+      for (let at = 0; at < 4; at++) {
+        given.push(row(BigInt(at)));
+        yield { table: 'state', batch: states.batch([stateRow(row(BigInt(at)))]) };
+        yield { waitMs: 30 };
+        yield { table: 'disk', batch: fedBatch(schema, at * 10, 10, 2) };
+      }
+    })(),
+  );
+  sampler.states = given;
+  const recording = await Recorder.start(sampler, options({ rotateMs: 50 }));
+  const { parts } = await recording.done;
+  assert.ok(parts.length >= 2, `${parts.length} parts`);
+  const last = await (await openRecording(parts.at(-1) as string)).table('state');
+  const times = last.getChild('time')?.data.flatMap(({ values }) => [...(values as BigInt64Array)]);
+  assert.deepEqual(times, [0n, 1n, 2n, 3n]);
+  assert.equal(last.getChild('reason')?.get(0), 'no_driver');
+  assert.equal(last.getChild('code')?.get(0), -2n);
 });
 
 test('maxBytes ends a recording; rotation keeps the newest parts, each a whole recording', async () => {
@@ -245,7 +258,10 @@ test('a flight recorder writes its last moments on demand and at its end', async
     { table: 'disk', batch: fedBatch(schema, 200, 100, 2) },
     { waitMs: 60_000 },
   ]);
-  const recording = await Recorder.start(sampler, options({ out: await made(), lastMs: 350 }));
+  const recording = await Recorder.start(
+    sampler,
+    options({ out: await made(), lastMs: 350, batchMs: 20 }),
+  );
   while (sampler.taken < 3) await new Promise((resolve) => setTimeout(resolve, 10));
   assert.deepEqual(await readdir(recording.dir), [], 'nothing is written before it is asked for');
   assert.ok(recording.stats().keptBytes > 0);
@@ -259,6 +275,7 @@ test('a flight recorder writes its last moments on demand and at its end', async
   assert.equal(pl.readIPCStream(await readFile(join(dumped, 'disk.arrows'))).height, 200);
   const plain = await Recorder.start(fed([]), options());
   await assert.rejects(plain.dump(), { code: 'ERR_RECORDING' });
+  await plain.done;
 });
 
 async function made(): Promise<string> {

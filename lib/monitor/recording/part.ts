@@ -24,7 +24,6 @@ import { outputError } from './output-error.ts';
 import {
   clockRow,
   clockTable,
-  type Mark,
   markRow,
   markTable,
   type OwnTable,
@@ -35,6 +34,7 @@ import { TableFile } from './table-file.ts';
 
 /** Room for the last manifest on a disk that is full. */
 const RESERVE_BYTES = 64 * 1024;
+const NAMES_MS = 1000;
 
 export interface PartOptions {
   readonly dir: string;
@@ -60,6 +60,15 @@ interface Written {
 }
 
 const OWN: readonly (() => OwnTable)[] = [clockTable, stateTable, markTable];
+
+/**
+ * Longest time that rows of a table wait for more, ms. Marks and states tell about all the rest, so they never wait;
+ * names go to the disk with the ids that mean them.
+ */
+function patienceOf(table: string, holdMs: number): number {
+  if (table === 'mark' || table === 'state') return 0;
+  return table.endsWith('.name') ? Math.min(holdMs, NAMES_MS) : holdMs;
+}
 
 const fileOf = (table: string): string => `${table}.arrows`;
 
@@ -124,18 +133,14 @@ export class RecordingPart {
     return rows;
   }
 
-  /** Appends a batch of a source's table. */
+  /** Appends a batch of a table of the sampler. */
   async write(table: string, batch: RecordBatch): Promise<void> {
-    const written = this.#written.get(table);
-    if (written !== undefined && !this.#own.has(table)) await written.file.write(batch);
+    await this.#written.get(table)?.file.write(batch);
   }
 
-  async mark(marks: readonly Mark[]): Promise<void> {
-    await this.#append('mark', marks.map(markRow), true);
-  }
-
+  /** States of the time before this part: it is to be understood without the others. */
   async state(rows: readonly StateRow[]): Promise<void> {
-    await this.#append('state', rows.map(stateRow), true);
+    await this.#append('state', rows.map(stateRow));
   }
 
   /** Once a second: clocks, marks of other processes, what was held back long enough, the manifest. */
@@ -180,12 +185,9 @@ export class RecordingPart {
       this.#own.set(table.info.name, table);
     }
     for (const info of [...tables, ...[...this.#own.values()].map((own) => own.info)]) {
-      // Marks and states are rare and tell about the rest: they never wait.
-      const patience = info.name === 'mark' || info.name === 'state' ? 0 : holdMs;
-      if (this.#written.has(info.name)) continue;
-      const file = await TableFile.create(join(dir, fileOf(info.name)), info.schema, {
-        holdMs: patience,
-      });
+      if (this.#written.has(info.name)) continue; // the sampler has marks and states too
+      const options = { holdMs: patienceOf(info.name, holdMs) };
+      const file = await TableFile.create(join(dir, fileOf(info.name)), info.schema, options);
       this.#written.set(info.name, { info, file, sha256: null });
     }
     if (live) this.#inbox = await MarkInbox.create(dir);
@@ -207,25 +209,22 @@ export class RecordingPart {
   async #append(
     table: string,
     rows: readonly Parameters<OwnTable['batch']>[0][number][],
-    now: boolean,
   ): Promise<void> {
     const own = this.#own.get(table);
-    const written = this.#written.get(table);
-    if (rows.length === 0 || own === undefined || written === undefined) return;
-    await written.file.write(own.batch(rows));
-    if (now) await written.file.flush(0);
+    if (rows.length > 0 && own !== undefined) await this.write(table, own.batch(rows));
   }
 
   async #readClocks(): Promise<void> {
     const { clocks, utcOffsetNs, live } = this.#options;
     if (!live) return;
     const { anchor, events } = clocks.anchor(utcOffsetNs);
-    await this.#append('clock', [clockRow(anchor, utcOffsetNs)], false);
-    await this.mark(events);
+    await this.#append('clock', [clockRow(anchor, utcOffsetNs)]);
+    await this.#append('mark', events.map(markRow));
   }
 
   async #takeMarks(): Promise<void> {
-    if (this.#inbox !== null) await this.mark(await this.#inbox.take(this.#options.utcOffsetNs));
+    const marks = (await this.#inbox?.take(this.#options.utcOffsetNs)) ?? [];
+    await this.#append('mark', marks.map(markRow));
   }
 
   #manifest(

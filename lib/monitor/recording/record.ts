@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { invalidArgument } from '../../errors.ts';
+import { sample } from '../sampler.ts';
 import type { SampleOptions, Sampler } from '../types.ts';
 import { makeFolder, removeFolders } from './manifest.ts';
 import { Recorder, type Recording } from './recorder.ts';
@@ -10,7 +11,10 @@ export interface RecordOptions extends Omit<SampleOptions, 'keepAlive'> {
   readonly out: string;
   /** Replace an earlier recording in `out`. Files that no recording wrote are never removed. Default false. */
   readonly force?: boolean;
-  /** Longest time that a row waits before it is on its way to the disk, ms: what `kill -9` loses. Default 1,000. */
+  /**
+   * Longest time that a row waits before it is on its way to the disk, ms: what `kill -9` loses. Default 1,000;
+   * of a flight recorder 100.
+   */
   readonly batchMs?: number;
   /** The same for tables of fewer than ten rows a second, ms: larger batches take half the disk. Default 10,000. */
   readonly holdMs?: number;
@@ -28,6 +32,10 @@ export interface RecordOptions extends Omit<SampleOptions, 'keepAlive'> {
   readonly command?: readonly string[];
 }
 
+/** Long batches for the disk, short ones where they only wait in memory: a dump is to hold what just happened. */
+const BATCH_MS = 1000;
+const FLIGHT_BATCH_MS = 100;
+
 export type OpenSampler = (options: SampleOptions) => Promise<Sampler>;
 
 function positive(name: string, value: unknown, whole: boolean): number | null {
@@ -39,17 +47,12 @@ function positive(name: string, value: unknown, whole: boolean): number | null {
   return value as number;
 }
 
-/**
- * Records into a folder until the duration is over, the signal aborts or `close` is called; the process stays alive
- * until then. See docs/recordings.md for the folder.
- *
- * @throws WarpgaugeError `ERR_OUTPUT` when the folder holds something or cannot be written, and all errors of
- * `monitor.sample`. Later failures of the disk reject `done`.
- */
+/** What `monitor.record` does, with another sampler in its place: for tests. */
 export async function recordWith(open: OpenSampler, options: RecordOptions): Promise<Recording> {
   const { out, force, holdMs, maxBytes, rotateMs, keep, lastMs, argv, command, ...rest } = options;
   if (typeof out !== 'string' || out === '') throw invalidArgument('out', 'a folder', out);
-  const batchMs = positive('batchMs', rest.batchMs, false) ?? 1000;
+  const batchMs =
+    positive('batchMs', rest.batchMs, false) ?? (lastMs === undefined ? BATCH_MS : FLIGHT_BATCH_MS);
   const checked = {
     batchMs,
     holdMs: positive('holdMs', holdMs, false) ?? Math.max(10_000, batchMs),
@@ -81,4 +84,9 @@ export async function recordWith(open: OpenSampler, options: RecordOptions): Pro
     await removeFolders(made);
     throw error;
   }
+}
+
+/** The public function of the same name: see lib/monitor/recording/index.ts. */
+export function record(options: RecordOptions): Promise<Recording> {
+  return recordWith(sample, options);
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { loadBinding } from '../../addon.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { utcOffsetNs } from '../../clock.ts';
 import { WarpgaugeError } from '../../errors.ts';
 import type { Sampler, SamplerStats, StateRow, TableInfo } from '../types.ts';
@@ -8,7 +8,6 @@ import { FlightRing } from './flight-ring.ts';
 import { type RecordingEnd, removeRecording } from './manifest.ts';
 import { checkMarkName } from './mark-inbox.ts';
 import { outputError } from './output-error.ts';
-import type { Mark } from './own-tables.ts';
 import { newRun, type PartOptions, RecordingPart } from './part.ts';
 
 const TICK_MS = 1000;
@@ -48,6 +47,8 @@ export interface RecordingResult {
   readonly parts: readonly string[];
 }
 
+type Attributes = Readonly<Record<string, string | number | boolean>>;
+
 /** A running recording; see `monitor.record`. */
 export interface Recording extends AsyncDisposable {
   /** The folder that was asked for. With `rotateMs` or `lastMs` it holds one folder per part. */
@@ -56,7 +57,7 @@ export interface Recording extends AsyncDisposable {
   /** What could not be had, or not at the asked rate. */
   readonly states: readonly StateRow[];
   /** Names this moment in the table `mark`. */
-  mark(name: string, attributes?: Mark['attributes']): void;
+  mark(name: string, attributes?: Attributes): void;
   stats(): RecordingStats;
   /** Flight recorder only: writes what the last `lastMs` brought and goes on. Returns the folder. */
   dump(): Promise<string>;
@@ -83,10 +84,10 @@ export class Recorder implements Recording {
   readonly #closed = new Map<string, { readonly bytes: number; readonly rows: number }>();
   #partStarted = 0;
   #number = 0;
-  #statesWritten = 0;
+  /** Rows of the table `state` that the sampler has given. */
+  #statesTaken = 0;
   #end: RecordingEnd | null = null;
   #error: WarpgaugeError | null = null;
-  #marks: Mark[] = [];
   #queue: Promise<unknown> = Promise.resolve();
   #ticking = false;
   #done: Promise<RecordingResult> | null = null;
@@ -98,7 +99,10 @@ export class Recorder implements Recording {
     this.#ring =
       options.lastMs === null
         ? null
-        : new FlightRing(options.lastMs, options.maxBytes ?? FLIGHT_MAX_BYTES);
+        : new FlightRing(
+            options.lastMs + 2 * options.batchMs,
+            options.maxBytes ?? FLIGHT_MAX_BYTES,
+          );
   }
 
   /**
@@ -131,9 +135,10 @@ export class Recorder implements Recording {
     return this.#sampler.states;
   }
 
-  mark(name: string, attributes: Mark['attributes'] = null): void {
+  mark(name: string, attributes?: Attributes): void {
     checkMarkName(name);
-    this.#marks.push({ time: nowNs(), name, attributes });
+    if (attributes === undefined) this.#sampler.mark(name);
+    else this.#sampler.mark(name, attributes);
   }
 
   stats(): RecordingStats {
@@ -157,6 +162,8 @@ export class Recorder implements Recording {
     if (ring === null) {
       throw new WarpgaugeError('ERR_RECORDING', 'Only a flight recorder (lastMs) can be dumped');
     }
+    // Rows of this moment are still on their way: after one batch they are here.
+    await sleep(Math.ceil(this.#options.batchMs * 1.5));
     return this.#exclusive(() => this.#dump(ring));
   }
 
@@ -192,12 +199,16 @@ export class Recorder implements Recording {
 
   async #take(table: string, batch: Parameters<RecordingPart['write']>[1]): Promise<void> {
     if (this.#error !== null) return;
-    if (this.#ring !== null) return this.#ring.add(table, batch);
-    await this.#part?.write(table, batch);
+    // What a flight recorder writes has all states, however old.
+    if (this.#ring !== null) return table === 'state' ? undefined : this.#ring.add(table, batch);
     const { maxBytes, rotateMs } = this.#options;
-    if (rotateMs !== null && performance.now() - this.#partStarted >= rotateMs)
+    // Before the batch, not after it: there is no part without rows.
+    if (rotateMs !== null && performance.now() - this.#partStarted >= rotateMs) {
       await this.#rotate();
-    else if (maxBytes !== null && rotateMs === null && (this.#part?.bytes ?? 0) >= maxBytes) {
+    }
+    await this.#part?.write(table, batch);
+    if (table === 'state') this.#statesTaken += batch.numRows;
+    if (maxBytes !== null && rotateMs === null && (this.#part?.bytes ?? 0) >= maxBytes) {
       this.#stop('max-bytes');
     }
   }
@@ -210,7 +221,6 @@ export class Recorder implements Recording {
       await this.#exclusive(async () => {
         if (this.#error !== null) return;
         this.#ring?.note(this.#sampler.stats());
-        await this.#writeRare();
         await this.#part?.tick(this.#sampler.stats());
       });
     } catch (error) {
@@ -218,18 +228,6 @@ export class Recorder implements Recording {
     } finally {
       this.#ticking = false;
     }
-  }
-
-  /** Marks and states that came since the last time. */
-  async #writeRare(): Promise<void> {
-    const part = this.#part;
-    if (part === null) return;
-    const marks = this.#marks;
-    this.#marks = [];
-    const states = this.#sampler.states.slice(this.#statesWritten);
-    this.#statesWritten += states.length;
-    await part.mark(marks);
-    await part.state(states);
   }
 
   async #openPart(): Promise<void> {
@@ -246,9 +244,7 @@ export class Recorder implements Recording {
     this.#part = part;
     this.#parts.push(part.dir);
     this.#partStarted = performance.now();
-    // Each part tells all states, so that it can be understood without the others.
-    this.#statesWritten = 0;
-    await this.#writeRare();
+    await part.state(this.#sampler.states.slice(0, this.#statesTaken));
   }
 
   async #rotate(): Promise<void> {
@@ -273,7 +269,6 @@ export class Recorder implements Recording {
   async #closePart(end: RecordingEnd): Promise<void> {
     const part = this.#part;
     if (part === null) return;
-    await this.#writeRare();
     await part.close(this.#sampler.stats(), end);
     this.#closed.set(part.dir, { bytes: part.bytes, rows: part.rows });
     this.#part = null;
@@ -290,7 +285,6 @@ export class Recorder implements Recording {
     });
     try {
       for (const { table, batch } of batches) await part.write(table, batch);
-      await part.mark(this.#marks);
       await part.state(this.#sampler.states);
       await part.close(stats, 'closed');
     } catch (cause) {
@@ -355,10 +349,6 @@ export class Recorder implements Recording {
 }
 
 const partName = (number: number): string => String(number).padStart(6, '0');
-
-function nowNs(): bigint {
-  return utcOffsetNs() + loadBinding().monotonicNs();
-}
 
 /** Counts that a difference to is the counts themselves. */
 function zeroOf(stats: SamplerStats): SamplerStats {

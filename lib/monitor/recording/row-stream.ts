@@ -7,7 +7,9 @@ import { isoTime } from './summary.ts';
 /** Takes bytes and resolves when it wants more; false: nobody reads any more. */
 export type ByteSink = (bytes: Uint8Array | string) => Promise<boolean>;
 
-const OWN = ['state', 'mark'];
+/** Tables that every sampler has, and names of ids: not what somebody means who wants one table. */
+const isAside = (name: string): boolean =>
+  ['state', 'mark', 'span'].includes(name) || name.endsWith('.name');
 
 /** Integers as numbers where a double holds them exactly, else as text. */
 function jsonInteger(value: bigint): number | string {
@@ -78,7 +80,7 @@ export async function streamRows(sampler: Sampler, write: ByteSink): Promise<voi
 
 /** The one table that a stream can hold. @throws WarpgaugeError `ERR_INVALID_ARGUMENT` when there are more. */
 export function onlyTable(tables: readonly TableInfo[]): TableInfo {
-  const own = tables.filter(({ name }) => !OWN.includes(name));
+  const own = tables.filter(({ name }) => !isAside(name));
   const [only] = own;
   if (only !== undefined && own.length === 1) return only;
   const names = own.map(({ name }) => name).join(', ');
