@@ -1,9 +1,11 @@
 #include "os/perf_event.h"
 
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -22,22 +24,40 @@ constexpr uint64_t kDtlbLoadMisses = PERF_COUNT_HW_CACHE_DTLB |
                                      (static_cast<uint64_t>(PERF_COUNT_HW_CACHE_OP_READ) << 8) |
                                      (static_cast<uint64_t>(PERF_COUNT_HW_CACHE_RESULT_MISS) << 16);
 
+// kernel.perf_event_paranoid; 2, the kernel's default, when it cannot be read.
+int ParanoidLevel() {
+  const int fd = open("/proc/sys/kernel/perf_event_paranoid", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 2;
+  char text[16] = {};
+  const ssize_t size = read(fd, text, sizeof(text) - 1);
+  close(fd);
+  return size > 0 ? static_cast<int>(std::strtol(text, nullptr, 10)) : 2;
+}
+
 Status OpenError(int error, const perf_event_attr& attr, const PerfEventTarget& target) {
   const char* code = "ERR_SYSCALL";
   std::string message = std::string("perf_event_open: ") + std::strerror(error);
   std::string fix;
   switch (error) {
     case EACCES:
-    case EPERM:
       code = "ERR_PERMISSION";
-      // Level 2 forbids the kernel, 1 whole CPUs, 0 raw tracepoint data (kernel/events/core.c).
+      // Level 2 forbids the kernel, 1 whole CPUs; distributions add 3 and 4, which forbid all.
       if (target.pid < 0 || target.is_cgroup) {
         fix = "sudo sysctl kernel.perf_event_paranoid=0";
       } else if (attr.exclude_kernel == 0) {
         fix = "sudo sysctl kernel.perf_event_paranoid=1";
-      } else {
+      } else if (target.pid == 0 || ParanoidLevel() > 2) {
         fix = "sudo sysctl kernel.perf_event_paranoid=2";
+      } else {
+        message += " (the process belongs to another user)";
+        fix = "sudo setcap cap_perfmon,cap_sys_ptrace=ep \"$(readlink -f \"$(command -v node)\")\"";
       }
+      break;
+    case EPERM:
+      // The kernel itself answers EACCES: this is a seccomp profile or a security module.
+      code = "ERR_PERMISSION";
+      message += " (a container's seccomp profile forbids the call)";
+      fix = "docker run --cap-add PERFMON";
       break;
     case ESRCH:
       code = "ERR_GONE";

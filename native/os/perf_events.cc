@@ -1,38 +1,32 @@
 #include "os/perf_events.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <string_view>
 #include <utility>
 
 #include "os/perf_event.h"
 #include "os/perf_event_name.h"
 #include "os/perf_event_name_table.h"
+#include "os/pread_file.h"
 
 namespace warpgauge {
 namespace {
 
 const char* const kDevices = "/sys/bus/event_source/devices";
 
-// 0, or the errno. Files of sysfs are at most one page.
+// 0, or the errno. Without the newline at the end.
 int ReadFile(const std::string& path, std::string* text) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return errno;
-  char buffer[4096];
-  const ssize_t size = read(fd, buffer, sizeof(buffer));
-  const int error = size < 0 ? errno : 0;
-  close(fd);
-  if (error != 0) return error;
-  text->assign(buffer, static_cast<size_t>(size));
+  PreadFile file(path, PreadFile::Shape::kOneRead);
+  std::string_view content;
+  if (!file.Read(&content)) return file.error();
+  text->assign(content);
   while (!text->empty() && std::isspace(static_cast<unsigned char>(text->back())) != 0) {
     text->pop_back();
   }

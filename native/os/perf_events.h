@@ -30,6 +30,8 @@ struct PerfEvent {
   std::string unit;    // "1", "ns", "bytes", "joules" or what sysfs says
   double scale = 1;    // one count in `unit`; 1 for plain counts
   std::vector<PerfPart> parts;
+  // Why there are no parts, for callers that go on without an event (tracefs is not mounted).
+  Status unavailable;
 };
 
 // What `text` means on this machine. `root` is put before /sys. Fails with
