@@ -80,9 +80,9 @@ Status OpenError(int error, const perf_event_attr& attr, const PerfEventTarget& 
     default:
       break;
   }
-  Status status(code, std::move(message));
-  if (!fix.empty()) status = std::move(status).WithFix(std::move(fix));
-  return std::move(status).WithSource("perf_event_open", error);
+  return Status(code, std::move(message))
+      .WithFix(std::move(fix))
+      .WithSource("perf_event_open", error);
 }
 
 Result<PerfCounter> OpenWithKernelIfAllowed(uint32_t type, uint64_t config, const char** scope) {

@@ -55,24 +55,6 @@ class Folder {
   int fd_ = -1;
 };
 
-struct Task {
-  pid_t pid = 0;
-  pid_t tid = 0;
-  auto operator<=>(const Task&) const = default;
-};
-
-std::vector<Task> ListTargetTasks(const PerfTarget& target) {
-  std::vector<Task> tasks;
-  if (target.kind == Kind::kThread) return {{target.pid, target.pid}};
-  std::vector<pid_t> pids = {target.pid};
-  if (target.kind != Kind::kProcess) pids = ListProcessTree(target.pid);
-  for (const pid_t pid : pids) {
-    for (const pid_t tid : ListTasks(pid)) tasks.push_back({pid, tid});
-  }
-  std::sort(tasks.begin(), tasks.end());
-  return tasks;
-}
-
 struct Row {
   int32_t key = 0;  // CPU or thread
   uint64_t start_ns = 0;
@@ -91,6 +73,7 @@ class PerfSource : public Source {
         target_(std::move(target)),
         opener_(std::move(opener)),
         states_(states),
+        tree_("", target_.pid),
         totals_(opener_.events().size(), 0) {}
 
   // Decides what can be had, opens all of it and starts the counting.
@@ -101,6 +84,7 @@ class PerfSource : public Source {
 
  private:
   [[nodiscard]] PerfEventTarget First() const;
+  std::vector<Task> ListTargetTasks();
   Status OpenRows();
   Status OpenTasks();
   Status OpenTask(const Task& task, bool enable_on_exec, std::vector<OpenPerfGroup>* groups);
@@ -125,6 +109,7 @@ class PerfSource : public Source {
   std::vector<TableSpec> tables_;
   Folder cgroup_;
   TaskWatch watch_;
+  ProcessTree tree_;
   bool is_gone_ = false;
   bool has_told_limit_ = false;
   int64_t next_look_ns_ = 0;
@@ -152,6 +137,11 @@ PerfEventTarget PerfSource::First() const {
     default:
       return {.pid = target_.pid, .cpu = target_.per == Per::kCpu ? cpu : -1, .is_cgroup = false};
   }
+}
+
+std::vector<Task> PerfSource::ListTargetTasks() {
+  if (target_.kind == Kind::kThread) return {{target_.pid, target_.pid}};
+  return ListThreads(target_.pid, target_.kind == Kind::kProcess ? nullptr : &tree_);
 }
 
 Status PerfSource::Open() {
@@ -187,7 +177,7 @@ Status PerfSource::Plan() {
   PerfEventTarget first = First();
   Status planned = opener_.Plan(first);
   if (std::string_view(planned.code()) != "ERR_GONE" || !target_.has_tasks()) return planned;
-  for (const Task& task : ListTargetTasks(target_)) {
+  for (const Task& task : ListTargetTasks()) {
     first.pid = task.tid;
     planned = opener_.Plan(first);
     if (std::string_view(planned.code()) != "ERR_GONE") return planned;
@@ -250,11 +240,11 @@ Status PerfSource::OpenTask(const Task& task,
     return Status::Ok();
   }
   if (target_.per == Per::kAll) return opener_.Open(place, 0, enable_on_exec, groups);
-  TaskStat stat;
-  if (!ReadTaskStat(task.pid, task.tid, &stat)) return {"ERR_GONE", "the thread has ended"};
+  const uint64_t start_ns = ThreadStartNs(task);
+  if (start_ns == 0) return {"ERR_GONE", "the thread has ended"};
   const auto row = static_cast<uint32_t>(rows_.size());
   Status opened = opener_.Open(place, row, enable_on_exec, groups);
-  if (opened.ok()) AddRow(task.tid, stat.start_ns);
+  if (opened.ok()) AddRow(task.tid, start_ns);
   return opened;
 }
 
@@ -263,7 +253,7 @@ Status PerfSource::OpenTask(const Task& task,
 // made; events are opened disabled and started together afterwards.
 Status PerfSource::OpenTasks() {
   for (int listing = 1;; listing++) {
-    const std::vector<Task> tasks = ListTargetTasks(target_);
+    const std::vector<Task> tasks = ListTargetTasks();
     if (tasks.empty()) return {"ERR_GONE", target_.Name() + " has ended"};
     groups_.clear();
     while (target_.per == Per::kThread && !rows_.empty()) RemoveRow(rows_.size() - 1);
@@ -279,7 +269,7 @@ Status PerfSource::OpenTasks() {
       opened++;
       for (OpenPerfGroup& group : groups) groups_.push_back(std::move(group));
     }
-    const std::vector<Task> now = ListTargetTasks(target_);
+    const std::vector<Task> now = ListTargetTasks();
     const bool is_stable = std::includes(tasks.begin(), tasks.end(), now.begin(), now.end());
     if (opened == 0 && now.empty()) return {"ERR_GONE", target_.Name() + " has ended"};
     if (is_stable && opened > 0) return Status::Ok();
@@ -471,7 +461,7 @@ void PerfSource::Look(int64_t tick_ns) {
 }
 
 void PerfSource::LookForThreads() {
-  const std::vector<Task> tasks = ListTargetTasks(target_);
+  const std::vector<Task> tasks = ListTargetTasks();
   const auto has = [&](int32_t tid) {
     return std::any_of(tasks.begin(), tasks.end(), [&](const Task& t) { return t.tid == tid; });
   };

@@ -117,10 +117,11 @@ Status PerfOpener::Try(const PerfEventTarget& place,
 }
 
 uint32_t PerfOpener::ClockFor(const std::string& name) {
-  const auto found = std::find(clocks_.begin(), clocks_.end(), name);
-  if (found == clocks_.end()) clocks_.push_back(name);
-  return static_cast<uint32_t>(found == clocks_.end() ? clocks_.size() - 1
-                                                      : found - clocks_.begin());
+  for (uint32_t clock = 0; clock < clocks_.size(); clock++) {
+    if (clocks_[clock] == name) return clock;
+  }
+  clocks_.push_back(name);
+  return static_cast<uint32_t>(clocks_.size() - 1);
 }
 
 void PerfOpener::AddToGroups(const PerfPart& part,

@@ -1,3 +1,8 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -139,17 +144,27 @@ TEST_CASE("perf totals: a removed row takes its sums with it") {
   CHECK(totals.Take(1, 0).value == 30);
 }
 
-TEST_CASE("tasks: the line of a task, with a command that holds brackets and newlines") {
-  TaskStat stat;
-  const std::string line =
-      "77 (a) S 1 (\nb) R 42 77 77 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 12345 0 0\n";
-  REQUIRE(ParseTaskStat(line, 100, &stat));
-  CHECK(stat.state == 'R');
-  CHECK(stat.parent == 42);
-  CHECK(stat.start_ns == 123'450'000'000);
-  for (size_t size = 0; size < line.find("12345"); size++) {
-    CHECK_FALSE(ParseTaskStat(line.substr(0, size), 100, &stat));
+TEST_CASE("tasks: threads of this process, and a process that ends while it is watched") {
+  const std::vector<Task> tasks = ListThreads(getpid());
+  REQUIRE(!tasks.empty());
+  CHECK(std::count(tasks.begin(), tasks.end(), Task{getpid(), getpid()}) == 1);
+  CHECK(ThreadStartNs({getpid(), getpid()}) > 0);
+  CHECK(ThreadStartNs({getpid(), 4194304}) == 0);
+  CHECK(ListThreads(4194304).empty());
+  CHECK(std::string(TaskWatch::Open(4194304).status.code()) == "ERR_GONE");
+
+  const pid_t child = fork();
+  if (child == 0) {
+    pause();
+    _exit(0);
   }
-  CHECK_FALSE(ParseTaskStat(line, 0, &stat));
-  CHECK_FALSE(ParseTaskStat("1 (x) S a b", 100, &stat));
+  const Result<TaskWatch> watch = TaskWatch::Open(child);
+  REQUIRE(watch.ok());
+  CHECK_FALSE(watch.value.IsGone());
+  kill(child, SIGKILL);
+  siginfo_t info;
+  waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT);
+  CHECK(watch.value.IsGone());  // a zombie
+  waitpid(child, nullptr, 0);
+  CHECK(watch.value.IsGone());
 }

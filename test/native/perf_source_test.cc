@@ -1,5 +1,6 @@
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -52,6 +53,10 @@ class Child {
     pid_ = fork();
     REQUIRE(pid_ >= 0);
     if (pid_ == 0) {
+      // A parent that crashes must not leave its child behind, waiting.
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      close(go_[1]);
+      close(done_[0]);
       body(*this);
       _exit(0);
     }
@@ -227,12 +232,14 @@ TEST_CASE("perf source: per=thread has a row for each thread, for one found late
   // The new one is found by the look after a tick, once 100 ms have passed.
   child.Step();
   rows.Sample(MonotonicNs() + 1'000'000'000);
+  CHECK(rows.table()->size() > 0);  // hands the open slab over
   rows.table()->Clear();
   rows.Sample();
   CHECK(rows.table()->size() == 3);
   // Ended threads are absent.
   child.Step();
   rows.Sample(MonotonicNs() + 10'000'000'000);
+  CHECK(rows.table()->size() > 0);  // hands the open slab over
   rows.table()->Clear();
   rows.Sample();
   CHECK(rows.table()->size() == 1);
@@ -269,8 +276,9 @@ TEST_CASE("perf source: tree counts children, pid does not, tid is one thread") 
     }
     return static_cast<int64_t>(counts[0] - counts[1]);
   };
+  // Which process breaks a page shared over fork first is chance: some tens of faults.
   const auto is_near = [](int64_t faults, int64_t expected) {
-    return faults >= expected - 5 && (faults <= expected + 5 || kSanitized);
+    return faults >= expected - 30 && (faults <= expected + 30 || kSanitized);
   };
   CHECK(is_near(count("tree"), 2 * kPages));
   if (const int64_t faults = count("pid"); faults != -1) CHECK(is_near(faults, kPages));
