@@ -34,6 +34,7 @@ export { net } from './sources/net.ts';
 export { numa } from './sources/numa.ts';
 export { type PageFaultsOptions, pageFaults } from './sources/page-faults.ts';
 export { type PcieOptions, pcie } from './sources/pcie.ts';
+export { type PerfOptions, perf } from './sources/perf.ts';
 export { pressure } from './sources/pressure.ts';
 export { type ProcessOptions, process } from './sources/process.ts';
 export { thermal } from './sources/thermal.ts';

@@ -10,6 +10,7 @@
 #include "os/numa_source.h"
 #include "os/page_faults_source.h"
 #include "os/pcie_source.h"
+#include "os/perf_source.h"
 #include "os/pressure_source.h"
 #include "os/process_source.h"
 #include "os/thermal_source.h"
@@ -25,6 +26,7 @@ struct Entry {
 
 constexpr Entry kSources[] = {
     {"gpu", OpenGpuSource},
+    {"perf", MakePerfSource},
     {"page-faults", PageFaultsSource::Open},
     {"process", MakeProcessSource},
     {"cgroup", MakeCgroupSource},

@@ -166,7 +166,7 @@ Status PerfOpener::Plan(const PerfEventTarget& first) {
         outcome.why =
             Status("ERR_UNAVAILABLE",
                    "\"" + events_[i].text + "\" counts what a whole package does, not a task")
-                .WithFix("perf:system,events=" + events_[i].text);
+                .WithFix("perf:system=true,events=" + events_[i].text);
       }
       if (!outcome.why.ok()) break;
       outcome.attributes += (outcome.attributes.empty() ? "" : "; ") + Described(part.attr);

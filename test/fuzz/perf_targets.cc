@@ -7,6 +7,8 @@
 
 #include "os/fault_ring_record.h"
 #include "os/perf_event_name.h"
+#include "os/perf_event_name_table.h"
+#include "os/perf_group.h"
 #include "targets.h"
 
 using namespace warpgauge;  // NOLINT(google-build-using-namespace): the subject of every target
@@ -20,6 +22,24 @@ FUZZ_TARGET(perf_event) {
   static_cast<void>(ParsePerfTerms(text));
   perf_event_attr attr{};
   static_cast<void>(ApplyPerfModifiers(text, &attr));
+}
+
+FUZZ_TARGET(perf_name) {
+  uint64_t config = 0;
+  if (FindPerfCacheName(text, &config)) FUZZ_CHECK(config <= 0x10206);
+  for (const std::string& near : NearNames(text.substr(0, 64), PerfEventNames())) {
+    FUZZ_CHECK(!near.empty());
+  }
+}
+
+// What read(2) gave for a group of three.
+FUZZ_TARGET(perf_group) {
+  const uint64_t ids[] = {5, 6, 7};
+  uint64_t values[3] = {};
+  PerfGroupTimes times;
+  if (ParsePerfGroup(text.data(), text.size(), ids, 3, values, &times)) {
+    FUZZ_CHECK(text.size() == 72);
+  }
 }
 
 FUZZ_TARGET(perf_format) {

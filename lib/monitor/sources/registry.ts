@@ -9,6 +9,7 @@ import { netDescriptor } from './net.ts';
 import { numaDescriptor } from './numa.ts';
 import { pageFaultsDescriptor } from './page-faults.ts';
 import { pcieDescriptor } from './pcie.ts';
+import { perfDescriptor } from './perf.ts';
 import { pressureDescriptor } from './pressure.ts';
 import { processDescriptor } from './process.ts';
 import { thermalDescriptor } from './thermal.ts';
@@ -27,6 +28,7 @@ export const SOURCES: readonly SourceDescriptor[] = [
   pcieDescriptor,
   thermalDescriptor,
   gpuDescriptor,
+  perfDescriptor,
   pageFaultsDescriptor,
   processDescriptor,
   cgroupDescriptor,
