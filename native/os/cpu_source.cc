@@ -167,7 +167,7 @@ Result<std::unique_ptr<Source>> MakeCpuSource(const SourceRequest& request, Stat
         .WithSource(file.path(), 0);
   }
   tables[0].grain = is_per_cpu ? "one row per tick and CPU" : "one row per tick, all CPUs";
-  tables[0].rows_per_tick = is_per_cpu ? std::max(cpus, 1u) : 1;
+  tables[0].rows_per_tick = is_per_cpu ? std::max(cpus, 1U) : 1;
   tables[0].columns.push_back(TimeColumn());
   if (is_per_cpu) tables[0].columns.push_back(NumberKeyColumn("cpu", "/proc/stat cpu<N>"));
   for (uint32_t i = 0; i < CpuTimes::kMaxFields; i++) {

@@ -104,7 +104,7 @@ Result<std::unique_ptr<Source>> OpenLineTableSource(const SourceRequest& request
     entities++;
     fields = std::max(fields, values.fields);
   }
-  spec.rows_per_tick = std::max(entities, 1u);
+  spec.rows_per_tick = std::max(entities, 1U);
   for (size_t i = kFirstField + fields; entities > 0 && i < spec.columns.size(); i++) {
     spec.columns[i].reason = "not_supported";  // by a kernel as old as this one
   }

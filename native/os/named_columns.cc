@@ -37,6 +37,7 @@ const char* NamedColumns::ParseUnit(const char* at,
                                     const char* end,
                                     bool is_bytes,
                                     uint64_t* value) {
+  if (at == end || !IsBlank(*at)) return nullptr;  // "12kB" and "12x" are no numbers
   at = SkipBlanks(at, end);
   if (is_bytes) {
     if (static_cast<size_t>(end - at) < kKilobytes.size() ||

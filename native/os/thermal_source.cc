@@ -242,7 +242,7 @@ Result<std::unique_ptr<Source>> MakeThermalSource(const SourceRequest& request, 
         .WithFix("run on the host")
         .WithSource(request.root + kZones, ENOENT);
   }
-  for (TableSpec& table : tables) table.rows_per_tick = std::max(table.rows_per_tick, 1u);
+  for (TableSpec& table : tables) table.rows_per_tick = std::max(table.rows_per_tick, 1U);
   return std::unique_ptr<Source>(
       std::make_unique<ThermalSource>(request, states, std::move(tables)));
 }

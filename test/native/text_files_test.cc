@@ -113,6 +113,7 @@ TEST_CASE("named numbers: the three forms, and what is none of them") {
                                  " pgfault 1",
                                  ": 5",
                                  "MemFree: 1 MB",
+                                 "MemFree: 1kB",
                                  "MemFree: 1 kBx",
                                  "MemFree: 18446744073709551615 kB"}) {
     CAPTURE(std::string(line));
@@ -149,6 +150,7 @@ TEST_CASE("columns: bytes are bytes, and a line that lost its unit is not taken"
   columns.Add("HugePages_Total", 2, false);
   CHECK(Parse(columns, "MemTotal:       2 kB\nHugePages_Total:       7\n") ==
         Values{{1, 2048}, {2, 7}});
+  CHECK(Parse(columns, "MemTotal: 2kB\nHugePages_Total: 7\n") == Values{{2, 7}});
   CHECK(Parse(columns, "MemTotal:       2\nHugePages_Total:       7 kB\n") == Values{});
   CHECK(Parse(columns, "MemTotal: 18446744073709551615 kB\n") == Values{});
   CHECK(Parse(columns, "MemTotal: 18014398509481983 kB\n") == Values{{1, kMax - 1023}});
