@@ -131,7 +131,7 @@ class HugepagesSource : public Source {
   }
 
   // Begins a row with time and page size; false when there is no room for it.
-  bool BeginSizeRow(size_t table, PageSize& size, int64_t tick_ns, TableWriter& rows) {
+  static bool BeginSizeRow(size_t table, PageSize& size, int64_t tick_ns, TableWriter& rows) {
     int32_t& code = size.codes[table];
     if (code < 0) code = rows.names(1).Code(size.name);
     if (code < 0 || !rows.BeginRow(tick_ns)) return false;
@@ -224,9 +224,9 @@ Result<std::unique_ptr<Source>> MakeHugepagesSource(const SourceRequest& request
   std::vector<TableSpec> tables(2);
   tables[0].grain = "one row per tick, huge page size and NUMA node";
   tables[0].rows_per_tick = static_cast<uint32_t>(sizes.size());
-  AddPageSize(&tables[0]);
+  AddPageSize(tables.data());
   tables[0].columns.push_back(NumberKeyColumn("node", std::string(kNodes) + "/node*"));
-  AddPageSizeBytes(&tables[0]);
+  AddPageSizeBytes(tables.data());
   tables[1].suffix = "pool";
   tables[1].grain = "one row per tick and huge page size";
   tables[1].rows_per_tick = static_cast<uint32_t>(sizes.size());
