@@ -1,5 +1,5 @@
-// Records a made-up (Simulated) table of 16 columns into the folder of the first argument, until its cells take as many MB
-// as the second argument says: for measuring what an export of a large recording needs.
+// Records a made-up (Simulated) table of 16 columns (without a third argument) into the folder of the first argument, until its cells take as many MB
+// as the second argument says: for measuring what an export of a large recording needs. The third is a number of counters.
 import {
   RecordBatch as Batch,
   Dictionary,
@@ -20,7 +20,7 @@ import {
 import { recordTables, START, tableInfo } from '../export/recordings.js';
 
 const ROWS = 10_000;
-const COUNTERS = 9;
+const COUNTERS = Number(process.argv[4] ?? 9);
 const GAUGES = 4;
 
 const [dir = '', megabytes = '10'] = process.argv.slice(2);
