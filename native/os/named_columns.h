@@ -30,7 +30,8 @@ bool ParseNamedNumber(std::string_view line, NamedNumber* result);
 class NamedColumns {
  public:
   void Add(std::string name, uint32_t column, bool is_bytes) {
-    lines_.push_back({std::move(name), column, is_bytes});
+    const bool needs_colon = name.find_first_of(" \t\r") != std::string::npos;
+    lines_.push_back({std::move(name), column, is_bytes, needs_colon});
   }
   [[nodiscard]] size_t size() const { return lines_.size(); }
 
@@ -47,7 +48,7 @@ class NamedColumns {
         uint64_t value = 0;
         if (static_cast<size_t>(end - at) > length &&
             std::memcmp(at, line.name.data(), length) == 0) {
-          const char* const next = ParseRest(at + length, end, line.is_bytes, &value);
+          const char* const next = ParseRest(at + length, end, line, &value);
           if (next != nullptr) {
             set(line.column, value);
             at = next;
@@ -76,20 +77,21 @@ class NamedColumns {
     std::string name;
     uint32_t column;
     bool is_bytes;
+    bool needs_colon;  // a name with blanks ends at a colon only
   };
 
   // What follows an expected name, up to and including the newline; returns where the next line
   // begins, or nullptr when this is not simply the expected number.
-  static const char* ParseRest(const char* at, const char* end, bool is_bytes, uint64_t* value) {
+  static const char* ParseRest(const char* at, const char* end, const Line& line, uint64_t* value) {
     if (*at == ':') {
       at++;
-    } else if (!IsBlank(*at)) {
+    } else if (line.needs_colon || !IsBlank(*at)) {
       return nullptr;
     }
     at = ParseU64(SkipBlanks(at, end), end, value);
     if (at == nullptr) return nullptr;
-    if (at < end && *at == '\n' && !is_bytes) return at + 1;
-    return ParseUnit(at, end, is_bytes, value);
+    if (at < end && *at == '\n' && !line.is_bytes) return at + 1;
+    return ParseUnit(at, end, line.is_bytes, value);
   }
   static const char* ParseUnit(const char* at, const char* end, bool is_bytes, uint64_t* value);
   // Index of the line that says this, lines_.size() where there is none. Looks from `from` on
