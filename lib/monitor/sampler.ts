@@ -211,6 +211,12 @@ export class NativeSampler implements Sampler, Running {
     this.#flushFed();
   }
 
+  flush(): void {
+    this.#checkOpen();
+    this.#binding.flushSampler(this.#id);
+    this.#flushFed();
+  }
+
   resume(): void {
     this.#checkOpen();
     this.#binding.pauseSampler(this.#id, false);

@@ -109,6 +109,11 @@ export interface Sampler extends AsyncDisposable {
   stats(): SamplerStats;
   /** Ends the current batches, stops the ticks; deadlines that pass while paused are not counted. */
   pause(): void;
+  /**
+   * Asks for the rows so far at once, and not when they are `batchMs` old: for a dump of what just happened. Sources with
+   * threads or processes of their own (`gpu`) keep to `batchMs`.
+   */
+  flush(): void;
   resume(): void;
   /** Writes a row into the table `mark`: something happened now. */
   mark(name: string, attributes?: Readonly<Record<string, string | number | boolean>>): void;

@@ -52,9 +52,13 @@ class StateSink {
 
 // One way to read something: opened once, then sampled by a lane at absolute deadlines.
 //
-// Threads: the factory runs on a libuv pool thread and may take milliseconds; Sample runs on the
-// lane's thread and neither allocates, locks, logs nor opens files in the steady state (a new
-// entity may). The destructor runs after the lane has ended, on any thread.
+// Threads: the factory runs on a thread of its own and may take milliseconds or hang; Sample runs
+// on the lane's thread and neither allocates, locks, logs nor opens files in the steady state (a
+// new entity may). The destructor runs after the lane has ended, on any thread.
+//
+// Before the lane exists, the thread of the factory calls Sample a few times to measure it, with
+// the writers of later; the rows and event counts of those calls are thrown away, names keep their
+// codes.
 class Source {
  public:
   virtual ~Source() = default;

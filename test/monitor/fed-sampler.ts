@@ -193,6 +193,7 @@ export class FedSampler implements Sampler {
   }
 
   pause(): void {}
+  flush(): void {}
   resume(): void {}
 
   mark(name: string, attributes?: Readonly<Record<string, string | number | boolean>>): void {

@@ -198,6 +198,22 @@ describe('a sampler', () => {
     assert.ok((ticks + missed) * 2 < sampler.stats().elapsedNs / 1e6 - 90);
   });
 
+  it('hands over at once what it is asked to flush', async () => {
+    const sampler = await monitor.sample({
+      sources: [monitor.vmstat({ intervalMs: 5 })],
+      batchMs: 60_000,
+    });
+    const next = sampler[Symbol.asyncIterator]().next();
+    await sleep(100);
+    assert.equal(statsOf(sampler, 'vmstat').rows, 0);
+    sampler.flush();
+    const { value } = await next;
+    assert.equal(value?.table, 'vmstat');
+    assert.ok((value?.batch.numRows ?? 0) > 1);
+    await sampler.close();
+    assert.throws(() => sampler.flush(), code('ERR_CLOSED'));
+  });
+
   it('is closed by its signal, by close() twice and by using; each time its last rows come', async () => {
     const aborter = new AbortController();
     const first = await monitor.sample({
