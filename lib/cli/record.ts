@@ -106,8 +106,9 @@ Exit status: 0 recorded, 1 failed (what was written is kept), 2 bad arguments, 1
 own; 125 warpgauge failed, 126 and 127 it could not be started, 128+n it ended by signal n.`,
     )
     .action(async (command: string[], flags: RecordFlags) => {
-      process.exitCode =
-        command.length > 0 ? await recordCommand(command, flags) : await run(flags);
+      const code = command.length > 0 ? await recordCommand(command, flags) : await run(flags);
+      // Not 0 over what a failed write to standard output has set.
+      if (code !== 0) process.exitCode = code;
     });
 }
 
@@ -135,8 +136,10 @@ async function recordCommand(command: readonly string[], flags: RecordFlags): Pr
     }
     return (await child.ended).code;
   } catch (error) {
-    held?.kill('SIGTERM');
     reportFailure(error);
+    // Observing changes nothing: a command that runs is not ended because its recording failed.
+    held?.abandon();
+    await held?.ended;
     return OURS_FAILED;
   } finally {
     interrupt.close();
@@ -215,7 +218,7 @@ async function stream(
     ...(flags.duration === undefined ? {} : { durationMs: flags.duration }),
   });
   child?.release();
-  void child?.ended.then(() => sampler.close());
+  child?.ended.then(() => sampler.close()).catch(reportFailure);
   await (flags.jsonl ? streamRows : streamArrow)(sampler, writeOut);
 }
 

@@ -24,6 +24,9 @@ const AIMS = ['pid', 'tid', 'tree', 'command', 'cgroup', 'path', 'cpu', 'system'
 /** Sources of the whole machine that are recorded when none is named: cheap enough for any machine. */
 const MACHINE = ['vmstat', 'meminfo', 'hugepages', 'pressure', 'cpu', 'disk', 'net', 'gpu'];
 
+/** Sources that only make sense with a target. */
+const OF_TARGET = ['process', 'cgroup'];
+
 /** Options that `perf` gets in the default set: software counters, which every machine has. */
 const PERF_OPTIONS = { events: 'page-faults+context-switches' };
 
@@ -32,8 +35,8 @@ const known = (name: string, sources: readonly SourceDescriptor[]): SourceDescri
 
 /**
  * The sources that `record` takes without `--source`: vmstat, meminfo, hugepages, pressure, cpu, disk, net, gpu and perf
- * (page faults and context switches), with a process also `process`, with a cgroup also `cgroup`. All are optional: what
- * the machine lacks is a row of the `state` table.
+ * (page faults and context switches), with a process also `process`, with a cgroup also `cgroup`. What the machine lacks is a
+ * row of the `state` table.
  */
 export function defaultSources(
   target: Target = {},
@@ -47,7 +50,12 @@ export function defaultSources(
   ];
   return names
     .filter((name) => known(name, sources) !== undefined)
-    .map((source) => ({ source, optional: true, options: source === 'perf' ? PERF_OPTIONS : {} }));
+    .map((source) => ({
+      source,
+      // Who named a process or a cgroup that is not there is to be told.
+      optional: !OF_TARGET.includes(source),
+      options: source === 'perf' ? PERF_OPTIONS : {},
+    }));
 }
 
 /**

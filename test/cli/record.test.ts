@@ -259,6 +259,66 @@ test('--out - is one Arrow stream, --jsonl rows; a reader that goes away is no f
   assert.equal(status, 0);
 });
 
+test('a process or a cgroup that is not there is told, and nothing is left behind', () => {
+  const dir = folder();
+  // Above the largest pid that a kernel gives.
+  const gone = warpgauge(['record', '--out', dir, '--duration', '1s', '--pid', '4999999']);
+  assert.equal(gone.code, 1, gone.stderr);
+  assert.match(gone.stderr, /4999999.*\(ERR_GONE\)/);
+  const cgroup = warpgauge([
+    'record',
+    '--out',
+    dir,
+    '--duration',
+    '1s',
+    '--cgroup',
+    '/no/such/cgroup',
+  ]);
+  assert.equal(cgroup.code, 1, cgroup.stderr);
+  assert.match(cgroup.stderr, /cgroup/);
+  assert.equal(existsSync(dir), false);
+});
+
+test('--pid watches a process, a COMMAND its tree', () => {
+  const dir = folder();
+  const args = ['--out', dir, '--duration', '500ms', '--pid', String(process.pid)];
+  assert.equal(warpgauge(['record', ...args]).code, 0);
+  const pids = (of: string): number[] =>
+    pl
+      .readIPCStream(readFileSync(join(of, 'process.arrows')))
+      .getColumn('pid')
+      .toArray()
+      .map(Number);
+  assert.deepEqual([...new Set(pids(dir))], [process.pid]);
+  const tree = folder();
+  const script = 'sleep 1 & sleep 1; wait';
+  assert.equal(warpgauge(['record', '--out', tree, '--', 'sh', '-c', script]).code, 0);
+  assert.equal(new Set(pids(tree)).size, 3, 'the shell and its two children');
+});
+
+test('a full standard output is a failure', { skip: !existsSync('/dev/full') }, () => {
+  const script =
+    '"$1" "$2" record --jsonl --duration 300ms --source vmstat:interval=10ms > /dev/full';
+  const args = ['-c', script, 'sh', process.execPath, MAIN];
+  const { status, stderr } = spawnSync('sh', args, { encoding: 'utf8' });
+  assert.equal(status, 1);
+  assert.match(stderr, /cannot write to standard output/);
+});
+
+test('a recording that fails does not end its COMMAND', (t) => {
+  const script =
+    'mount -t tmpfs -o size=400k none "$1" && cd "$1" && exec "$2" "$3" record --out run --source vmstat:interval=1ms -- sh -c "sleep 6; echo done"';
+  const args = ['--mount', 'sh', '-c', script, 'sh', root, process.execPath, MAIN];
+  const { status, stdout, stderr } = spawnSync('unshare', args, { encoding: 'utf8' });
+  if (status === null || /unshare failed|not permitted/i.test(stderr)) {
+    t.skip(`no private mount namespace here: ${stderr}`);
+    return;
+  }
+  assert.equal(stdout, 'done\n', stderr);
+  assert.equal(status, 125);
+  assert.match(stderr, /no space left on device.*ERR_OUTPUT/);
+});
+
 test('bad input gets one line that says what was expected', () => {
   const cases: [string[], number, RegExp][] = [
     [['--source', 'vmstatt'], 2, /did you mean vmstat\?/],

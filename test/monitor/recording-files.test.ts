@@ -26,6 +26,7 @@ import {
   tableFromIPC,
   Uint64,
 } from 'warpgauge/arrow';
+import type { Manifest } from '#lib/monitor/recording/manifest';
 import { openRecording } from '#lib/monitor/recording/open-recording';
 import { Recorder, type RecorderOptions } from '#lib/monitor/recording/recorder';
 import { recover } from '#lib/monitor/recording/recover';
@@ -225,7 +226,10 @@ test('a file cut at any byte is read up to its last whole batch, and recovered s
   const copy = folder();
   const cut = join(copy, 'disk.arrows');
   await cp(dir, copy, { recursive: true });
-  const manifest = await readFile(join(dir, 'manifest.json'));
+  // This table alone: the others are whole, and reading them a thousand times takes long.
+  const described = JSON.parse(await readFile(join(dir, 'manifest.json'), 'utf8')) as Manifest;
+  const tables = described.tables.filter(({ name }) => name === 'disk');
+  const manifest = JSON.stringify({ ...described, tables });
   // Every byte of the last batch, and of all before it one in 97, which meets every kind of place.
   const cuts = Array.from({ length: whole.length + 1 }, (_, bytes) => bytes).filter(
     (bytes) => bytes >= (ends[1] as number) || bytes % 97 === 0 || ends.includes(bytes + 1),

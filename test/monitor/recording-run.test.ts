@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import pl from 'nodejs-polars';
 import { clockEvents } from '#lib/monitor/recording/clock-watch';
 import { FlightRing } from '#lib/monitor/recording/flight-ring';
+import { mark } from '#lib/monitor/recording/mark-inbox';
 import { openRecording } from '#lib/monitor/recording/open-recording';
 import { stateRow, stateTable } from '#lib/monitor/recording/own-tables';
 import { recordWith } from '#lib/monitor/recording/record';
@@ -247,6 +248,27 @@ test('maxBytes ends a recording; rotation keeps the newest parts, each a whole r
     assert.equal(recording.manifest.part, Number(part.slice(-6)));
   }
   await assert.rejects(openRecording(rotated.dir), { code: 'ERR_RECORDING', message: /holds 3/ });
+});
+
+test('a mark from another process finds the part that is being written', async () => {
+  const script = (function* () {
+    for (let at = 0; at < 10; at++) {
+      yield { table: 'disk', batch: fedBatch(schema, at * 10, 10, 2) };
+      yield { waitMs: 20 };
+    }
+    yield { waitMs: 60_000 };
+  })();
+  const sampler = fed(script);
+  const recording = await Recorder.start(sampler, options({ rotateMs: 60 }));
+  while (sampler.taken < 10) await new Promise((resolve) => setTimeout(resolve, 10));
+  await mark(recording.dir, 'here', { batch: 7 });
+  const { parts } = await recording.close();
+  assert.ok(parts.length > 1);
+  const marks = await (await openRecording(parts.at(-1) as string)).marks();
+  assert.deepEqual(
+    marks.map(({ name, attributes }) => [name, attributes]),
+    [['here', { batch: 7 }]],
+  );
 });
 
 test('a flight recorder writes its last moments on demand and at its end', async () => {

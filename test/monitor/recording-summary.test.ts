@@ -10,6 +10,7 @@ import { recordWith } from '#lib/monitor/recording/record';
 import { jsonLines, onlyTable, streamArrow, streamRows } from '#lib/monitor/recording/row-stream';
 import { isoTime, summarize } from '#lib/monitor/recording/summary';
 import { renderRecording } from '#lib/view/recording';
+import { recordingStatus } from '#lib/view/recording-status';
 import { FedSampler, fedBatch, fedSchema, fedTable } from './fed-sampler.js';
 
 const root = await mkdtemp(join(tmpdir(), 'warpgauge-recording-'));
@@ -141,4 +142,24 @@ test('one table as an Arrow stream; more than one is refused', async () => {
     message: /a, b/,
   });
   assert.throws(() => onlyTable([]), { code: 'ERR_INVALID_ARGUMENT' });
+});
+
+test('the status line is for terminals alone, fits them, and is removed', () => {
+  const sampler = new FedSampler([fedTable('disk', schema)], []);
+  sampler.missed = 12;
+  const stats = { sampler: sampler.stats(), rows: 5, bytes: 2048, parts: [], keptBytes: 0 };
+  for (const isTTY of [true, false]) {
+    let text = '';
+    const stream = { isTTY, columns: 60, write: (more: string) => (text += more) };
+    const status = recordingStatus(stream, 'run\u001b[2J');
+    status.update(stats);
+    status.close();
+    const [, line, rest] = text.split('\r\u001b[2K');
+    if (!isTTY) assert.equal(text, '');
+    else {
+      assert.match(line ?? '', /^recording run \[2J {2}0 ns {2}5 rows, 2 KiB {2}12 missed/);
+      assert.ok((line ?? '').length < 60);
+      assert.equal(rest, '');
+    }
+  }
 });

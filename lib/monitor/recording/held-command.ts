@@ -99,4 +99,9 @@ export class HeldCommand {
     if (this.#released) this.#child.kill(signal);
     else this.#child.stdio[3]?.destroy();
   }
+
+  /** When it is no longer watched: one that waits is ended without having run, one that runs is left alone. */
+  abandon(): void {
+    if (!this.#released) this.#child.stdio[3]?.destroy();
+  }
 }

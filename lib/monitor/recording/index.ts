@@ -80,7 +80,7 @@ export async function summarize(dir: string): Promise<RecordingSummary> {
 }
 
 /**
- * Sets a mark in a recording that another process is writing. The time is that of this call; it is in the file within
+ * Sets a mark in a recording that another process is writing (of a rotated one in its newest part). The time is that of this call; it is in the file within
  * about a second.
  *
  * @throws WarpgaugeError `ERR_RECORDING` when nobody records there (any more), `ERR_OUTPUT` when it cannot be written.

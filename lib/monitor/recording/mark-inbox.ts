@@ -2,7 +2,7 @@ import { appendFile, type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { loadBinding } from '../../addon.ts';
 import { invalidArgument, WarpgaugeError } from '../../errors.ts';
-import { isRunning, MARKS_FILE, readManifest } from './manifest.ts';
+import { isRunning, MARKS_FILE, partsOf, readManifest } from './manifest.ts';
 import { outputError } from './output-error.ts';
 import type { Mark } from './own-tables.ts';
 
@@ -20,18 +20,13 @@ export function checkMarkName(name: unknown): string {
   return name;
 }
 
-/**
- * Sets a mark in a recording that another process is writing: one line is appended to `marks.jsonl`, which the recorder
- * reads each second and at its end. The time is that of this call.
- *
- * @throws WarpgaugeError `ERR_RECORDING` when nobody records there (any more), `ERR_OUTPUT` when it cannot be written.
- *
- * @example
- * ```ts
- * import { monitor } from 'warpgauge';
- * await monitor.mark('run', 'warm-up over', { batch: 32 });
- * ```
- */
+/** The folder that is being written: of a rotated recording its newest part. */
+async function liveFolder(dir: string): Promise<string> {
+  const newest = (await partsOf(dir)).at(-1);
+  return newest === undefined ? dir : join(dir, newest);
+}
+
+/** The public function of the same name: see lib/monitor/recording/index.ts. */
 export async function mark(
   dir: string,
   name: string,
@@ -39,7 +34,8 @@ export async function mark(
 ): Promise<void> {
   const monotonicNs = String(loadBinding().monotonicNs());
   checkMarkName(name);
-  const manifest = await readManifest(dir);
+  const folder = await liveFolder(dir);
+  const manifest = await readManifest(folder);
   if (!isRunning(manifest)) {
     throw new WarpgaugeError('ERR_RECORDING', `Nobody is recording into ${dir} (${manifest.end})`, {
       fix: 'warpgauge record --out DIR',
@@ -47,7 +43,7 @@ export async function mark(
     });
   }
   const line: InboxLine = { monotonicNs, name, attributes };
-  const path = join(dir, MARKS_FILE);
+  const path = join(folder, MARKS_FILE);
   try {
     // One write with O_APPEND: lines of several processes do not mix.
     await appendFile(path, `${JSON.stringify(line)}\n`);

@@ -96,20 +96,7 @@ function marksOf(batch: RecordBatch): Mark[] {
   });
 }
 
-/**
- * Opens a recording. Of a file that was cut (a killed recorder, a full disk) all whole batches are read;
- * nothing is changed: `recover` makes it whole for other readers.
- *
- * @throws WarpgaugeError `ERR_RECORDING` when the folder holds no recording.
- *
- * @example
- * ```ts
- * import { monitor } from 'warpgauge';
- * const recording = await monitor.openRecording('run');
- * for (const { name, rows, missed } of recording.tables) console.log(name, rows, missed);
- * const vmstat = await recording.table('vmstat');
- * ```
- */
+/** The public function of the same name: see lib/monitor/recording/index.ts. */
 export async function openRecording(dir: string): Promise<OpenRecording> {
   const manifest = await readManifest(dir);
   const scanned = new Map<string, Scanned>();

@@ -78,13 +78,7 @@ async function digest(path: string): Promise<{ sha256: string; bytes: number }> 
   return { sha256: hash.digest('hex'), bytes };
 }
 
-/**
- * Makes a recording whole whose recorder was killed: cuts the half-written batch at the end of each table, ends each
- * stream and brings the manifest up to date, so that every Arrow reader opens the files. What is whole stays as
- * it is; a second call changes nothing.
- *
- * @throws WarpgaugeError `ERR_RECORDING` when there is none or it is still being written, `ERR_OUTPUT`.
- */
+/** The public function of the same name: see lib/monitor/recording/index.ts. */
 export async function recover(dir: string): Promise<RecoverResult> {
   const manifest = await readManifest(dir);
   if (isRunning(manifest)) {
