@@ -159,7 +159,7 @@ TEST_CASE("an H200 in all tables, and every deadline is a tick or missed") {
 TEST_CASE("sentinels and impossible percentages never come out") {
   const FakeDriver fake(
       "nvml.utilization_gpu = 808334905\nnvml.utilization_memory = 101\n"
-      "nvml.memory_used = -1\nnvml.power = 0x7ffffff0\nnvml.encoder = 4294967295\n");
+      "nvml.memory_used = -1\nnvml.power_instant = 0x7ffffff0\nnvml.encoder = 4294967295\n");
   Running run(Options{{"tables", "main"}});
   REQUIRE(run.status.ok());
   SleepMs(60);
@@ -211,6 +211,324 @@ TEST_CASE("each driver scheme reads right") {
       CHECK(pcie.U64(0, "tx_bytes").has_value());
     }
   }
+}
+
+TEST_CASE("a missing symbol blanks only its own columns") {
+  // The oldest scheme lacks functions; the newest has them: what both have must not differ.
+  const FakeDriver fake("nvml.error_free = 1\n");
+  Running old(Options{{"tables", "main+slow"}}, 10 * kMs, 0, Library("12.4"));
+  REQUIRE(old.status.ok());
+  SleepMs(100);
+  old.Stop();
+  RowRecorder& slow = old.Table("slow");
+  REQUIRE(slow.size() > 0);
+  CHECK(slow.IsNull(0, "margin_celsius"));
+  CHECK(Column(slow, "margin_celsius").reason == "function_not_found");
+  CHECK(old.states.Has("unavailable", "function_not_found", "margin_celsius"));
+  CHECK(slow.F64(0, "energy_joules").has_value());
+  CHECK(old.Table("").F64(0, "power_watts").has_value());
+}
+
+TEST_CASE("what a device refuses is null with the fixed reason") {
+  const FakeDriver fake(
+      "error.nvmlDeviceGetUtilizationRates = 4\nerror.nvmlDeviceGetTemperatureV = 3\n"
+      "error.nvmlDeviceGetTemperature = 3\nnvml.power_instant = !27\n");
+  Running run(Options{{"tables", "main"}});
+  REQUIRE(run.status.ok());
+  SleepMs(60);
+  run.Stop();
+  RowRecorder& rows = run.Table("");
+  REQUIRE(rows.size() > 0);
+  CHECK(Column(rows, "gpu_utilization_ratio").reason == "no_permission");
+  CHECK(Column(rows, "temperature_celsius").reason == "not_supported");
+  CHECK(Column(rows, "power_watts").reason == "not_ready");
+  CHECK(rows.IsNull(0, "temperature_celsius"));
+  CHECK(rows.F64(0, "clock_sm_hertz").has_value());
+}
+
+TEST_CASE("a driver that updates each 100 ms changes in one row of twenty at 5 ms") {
+  const FakeDriver fake("nvml.power_average = ramp(100000, 50000) every 100\n");
+  Running run(Options{{"tables", "main"}}, 5 * kMs, 2000 * kMs);
+  REQUIRE(run.status.ok());
+  SleepMs(2100);
+  run.Stop();
+  RowRecorder& rows = run.Table("");
+  size_t column = 0, changed = 0, read = 0;
+  while (rows.table().columns[column].name != "power_average_watts") column++;
+  const uint64_t bit = uint64_t{1} << (column - 5);
+  for (size_t i = 1; i < rows.size(); i++) {
+    changed += (*rows.U64(i, "changed") & bit) != 0 ? 1 : 0;
+    read += (*rows.U64(i, "read") & bit) != 0 ? 1 : 0;
+  }
+  CHECK(changed >= 17);
+  CHECK(changed <= 21);
+  CHECK(read == rows.size() - 1);
+}
+
+TEST_CASE("a hung call of one GPU does not stop the other, nor the stop") {
+  const FakeDriver fake("devices = 2\nnvml.1.hang_ms.nvmlDeviceGetPerformanceState@400 = 4000\n");
+  Running run(Options{{"tables", "main"}}, 10 * kMs);
+  REQUIRE(run.status.ok());
+  SleepMs(2600);
+  run.Stop();
+  CHECK(run.states.Has("hung", "hung"));
+  RowRecorder& rows = run.Table("");
+  const std::string first = *rows.Text(0, "gpu");
+  int64_t last_first_ns = 0, last_second_ns = 0;
+  for (size_t i = 0; i < rows.size(); i++) {
+    (rows.Text(i, "gpu") == first ? last_first_ns : last_second_ns) = *rows.Time(i);
+  }
+  CHECK(last_first_ns - run.start_ns > 2300 * kMs);
+  CHECK(last_second_ns - run.start_ns < 1000 * kMs);
+  run.source.reset();
+  SleepMs(2500);  // the abandoned thread comes back and finds what it owns
+}
+
+TEST_CASE("a lost GPU is a state, the rest flows, and it comes back") {
+  for (const int code : {15, 16, 17, 999}) {
+    CAPTURE(code);
+    const FakeDriver fake("devices = 2\nnvml.1.fault@300 = " + std::to_string(code) +
+                          "\nnvml.1.fault@800 = 0\n");
+    Running run(Options{{"tables", "main"}}, 10 * kMs);
+    REQUIRE(run.status.ok());
+    SleepMs(2600);
+    run.Stop();
+    RowRecorder& rows = run.Table("");
+    const std::string first = *rows.Text(0, "gpu");
+    size_t of_first = 0, of_second = 0;
+    int64_t last_second_ns = 0;
+    for (size_t i = 0; i < rows.size(); i++) {
+      if (rows.Text(i, "gpu") == first) {
+        of_first++;
+      } else {
+        of_second++;
+        last_second_ns = *rows.Time(i);
+      }
+    }
+    const char* reason = code == 15   ? "lost"
+                         : code == 16 ? "reset_required"
+                         : code == 17 ? "blocked_by_system"
+                                      : "lost";
+    CHECK(run.states.Has("lost", reason));
+    CHECK(run.states.Has("ok", ""));
+    CHECK(of_second < of_first);
+    CHECK(last_second_ns - run.start_ns > 2300 * kMs);
+  }
+}
+
+TEST_CASE("the driver goes and comes back: everything is initialized anew") {
+  const FakeDriver fake("nvml.gone@300 = 1\nnvml.gone@900 = 0\n");
+  Running run(Options{{"tables", "main+event"}}, 10 * kMs);
+  REQUIRE(run.status.ok());
+  SleepMs(4500);
+  run.Stop();
+  RowRecorder& rows = run.Table("");
+  REQUIRE(rows.size() > 0);
+  CHECK(run.states.Has("lost", "lost"));
+  CHECK(run.states.Has("ok", ""));
+  CHECK(*rows.Time(rows.size() - 1) - run.start_ns > 4200 * kMs);
+  CHECK(fake.Count("nvmlInit_v2") >= 2);
+}
+
+TEST_CASE("a sleeping GPU gets no call unless it may be woken") {
+  char root[] = "/tmp/warpgauge-asleep-XXXXXX";
+  REQUIRE(mkdtemp(root) != nullptr);
+  const std::string device = std::string(root) + "/sys/bus/pci/devices/0000:83:00.0";
+  REQUIRE(std::system(("mkdir -p " + device + "/power").c_str()) == 0);
+  std::ofstream(device + "/vendor") << "0x10de\n";
+  std::ofstream(device + "/class") << "0x030200\n";
+  std::ofstream(device + "/power/runtime_status") << "suspended\n";
+  {
+    const FakeDriver fake("");
+    Running run(Options{{"tables", "main"}}, 10 * kMs, 0, Library(), root);
+    REQUIRE_MESSAGE(run.status.ok(), run.status.message());
+    SleepMs(300);
+    for (const std::string& call : fake.Calls()) {
+      CHECK_MESSAGE(call.find("nvmlDevice") == std::string::npos, call);
+    }
+    CHECK(run.states.Has("unavailable", "asleep"));
+    // Somebody else wakes it.
+    std::ofstream(device + "/power/runtime_status") << "active\n";
+    SleepMs(1800);
+    run.Stop();
+    CHECK(run.Table("").size() > 0);
+  }
+  {
+    std::ofstream(device + "/power/runtime_status") << "suspended\n";
+    const FakeDriver fake("");
+    Running run(Options{{"tables", "main"}, {"wake", "true"}}, 10 * kMs, 0, Library(), root);
+    REQUIRE(run.status.ok());
+    SleepMs(200);
+    run.Stop();
+    CHECK(run.Table("").size() > 0);
+  }
+  REQUIRE(std::system((std::string("rm -rf ") + root).c_str()) == 0);
+}
+
+TEST_CASE("MIG: rows per instance, a changed set never mixes") {
+  const FakeDriver fake(
+      "nvml.0.mig = 2:0:3g.71gb, 9:0:1g.18gb\n"
+      "nvml.0.mig@1500 = 2:0:3g.71gb~1, 9:0:1g.18gb\n"
+      "nvml.0.events = 1500:0x100:0\n"
+      "nvml.0.gi.2.memory_total = 74893492224\n");
+  Running run(Options{{"gpm", "200000000"}}, 20 * kMs);
+  REQUIRE(run.status.ok());
+  SleepMs(4000);
+  run.Stop();
+  RowRecorder& rows = run.Table("");
+  std::map<std::string, size_t> counts;
+  for (size_t i = 0; i < rows.size(); i++) counts[*rows.Text(i, "gpu")]++;
+  CHECK(counts.size() == 4);  // the GPU, two instances, and the one that was made again
+  bool found = false;
+  for (size_t i = 0; i < rows.size(); i++) {
+    if (rows.U64(i, "memory_total_bytes") != 74893492224) continue;
+    found = true;
+    CHECK(rows.Text(i, "gpu")->substr(0, 4) == "MIG-");
+    CHECK(rows.U32(i, "gpu_instance") == 2);
+    CHECK(rows.Text(i, "parent")->substr(0, 4) == "GPU-");
+    CHECK(rows.IsNull(i, "temperature_celsius"));
+  }
+  CHECK(found);
+  CHECK(run.states.Has("gone", "mig_reconfigured"));
+  RowRecorder& gpm = run.Table("gpm");
+  CHECK(gpm.size() > 4);
+  for (size_t i = 0; i < gpm.size(); i++) {
+    CHECK(*gpm.U64(i, "window_ns") >= 100'000'000);
+    const std::optional<double> sm = gpm.F64(i, "sm_utilization_ratio");
+    if (sm) CHECK((*sm >= 0 && *sm <= 1));
+  }
+  CHECK(run.Table("event").RowWhere("event", "mig_config").has_value());
+}
+
+TEST_CASE("events are counted per GPU, kind and code") {
+  const FakeDriver fake("nvml.0.events = 300:0x8:79, 350:0x8:79, 400:0x8:31, 450:0x2:0\n");
+  Running run(Options{{"tables", "event"}}, 10 * kMs);
+  REQUIRE(run.status.ok());
+  SleepMs(900);
+  run.Stop();
+  RowRecorder& events = run.Table("event");
+  REQUIRE(events.size() == 4);
+  CHECK(events.Text(0, "event") == "xid");
+  CHECK(events.U64(0, "code") == 79);
+  CHECK(events.U64(1, "count") == 2);
+  CHECK(events.U64(2, "code") == 31);
+  CHECK(events.U64(2, "count") == 1);
+  CHECK(events.Text(3, "event") == "ecc_double_bit");
+}
+
+TEST_CASE("sample buffers land on our clock from either of the driver's") {
+  for (const char* clock : {"epoch", "boottime"}) {
+    CAPTURE(clock);
+    const FakeDriver fake(std::string("nvml.sample_clock = ") + clock + "\n");
+    Running run(Options{{"tables", "samples"}, {"samples", "200000000"}}, 10 * kMs);
+    REQUIRE(run.status.ok());
+    SleepMs(900);
+    const int64_t end_ns = MonotonicNs();
+    run.Stop();
+    RowRecorder& samples = run.Table("samples");
+    REQUIRE(samples.size() > 10);
+    for (size_t i = 0; i < samples.size(); i++) {
+      CHECK(*samples.Time(i) >= run.start_ns);
+      CHECK(*samples.Time(i) <= end_ns + 20 * kMs);
+    }
+  }
+}
+
+TEST_CASE("PCIe bytes: exact when asked, never silently wrong otherwise") {
+  // 20 GB/s: a 32-bit counter turns every 215 ms.
+  const std::string script = "nvml.pcie_rx_bytes = counter(4000000000, 20000000000)\n";
+  struct Case {
+    const char* scheme;
+    const char* pcie;
+    const char* source;
+  };
+  for (const Case& one : {Case{"580.159", "exact", "fields"},
+                          Case{"580.159", "auto", "fields"},
+                          Case{"13.2", "auto", "gpm"}}) {
+    CAPTURE(one.scheme);
+    CAPTURE(one.pcie);
+    const FakeDriver fake(script);
+    Running run(Options{{"tables", "pcie"}, {"pcie", one.pcie}}, 100 * kMs, 0, Library(one.scheme));
+    REQUIRE(run.status.ok());
+    SleepMs(2500);
+    run.Stop();
+    RowRecorder& rows = run.Table("pcie");
+    REQUIRE(rows.size() >= 3);
+    CHECK(rows.Text(0, "source")->rfind(one.source, 0) == 0);
+    for (size_t i = 1; i < rows.size(); i++) {
+      if (*rows.Bool(i, "ambiguous")) continue;
+      const double bytes =
+          static_cast<double>(*rows.U64(i, "rx_bytes") - *rows.U64(i - 1, "rx_bytes"));
+      const double seconds = static_cast<double>(*rows.Time(i) - *rows.Time(i - 1)) * 1e-9;
+      // The reading's time is known to the length of the call.
+      CHECK(bytes / seconds == doctest::Approx(20e9).epsilon(0.05));
+    }
+    CAPTURE(*rows.Text(0, "source"));
+    size_t ambiguous = 0;
+    for (size_t i = 1; i < rows.size(); i++) ambiguous += *rows.Bool(i, "ambiguous") ? 1 : 0;
+    CHECK(ambiguous * 10 <= rows.size());
+    if (std::string(one.pcie) == "exact") CHECK(run.states.Has("ok", "outside_budget"));
+  }
+}
+
+TEST_CASE("the time inside the driver stays within the budget, the dearest calls give way") {
+  const FakeDriver fake("nvml.latencies = h200\nnvml.refresh = h200\n");
+  Running run(Options{{"driverShare", "0.005"}}, 100 * kMs, 0);
+  REQUIRE(run.status.ok());
+  const std::vector<Source::Cost> before = run.source->costs();
+  SleepMs(4000);
+  run.Stop();
+  uint64_t spent_ns = 0;
+  for (const Source::Cost& cost : run.source->costs()) {
+    for (const Source::Cost& probed : before) {
+      if (probed.name == cost.name) spent_ns += cost.total_ns - probed.total_ns;
+    }
+  }
+  // Twice the budget: first calls of every kind fall into the first seconds, and the machine that
+  // runs the tests is busy.
+  CHECK(static_cast<double>(spent_ns) / 4e9 < 0.01);
+  CHECK(run.states.Has("degraded", "too_slow"));
+  const RowRecorder& slow = run.Table("slow");
+  bool said = false;
+  for (const ColumnSpec& column : slow.table().columns) {
+    if (column.name == "energy_joules")
+      said = column.source.find("read every") != std::string::npos;
+  }
+  CHECK(said);
+}
+
+TEST_CASE("bad options are told in one sentence, a short GPM window among them") {
+  const FakeDriver fake("");
+  for (const Options& bad : {Options{{"gpm", "50000000"}},
+                             Options{{"pcie", "often"}},
+                             Options{{"driverShare", "2"}},
+                             Options{{"tables", "power"}}}) {
+    Running run(bad);
+    CHECK(std::string(run.status.code()) == "ERR_INVALID_ARGUMENT");
+  }
+  Running run(Options{{"devices", "GPU-none"}});
+  CHECK(std::string(run.status.code()) == "ERR_NO_DEVICE");
+  const FakeDriver none("devices = 0\n");
+  Running empty;
+  CHECK(std::string(empty.status.code()) == "ERR_NO_DEVICE");
+}
+
+TEST_CASE("two samplers share one session, and the last one ends it") {
+  const FakeDriver fake("");
+  {
+    Running one(Options{{"tables", "main"}}, 10 * kMs);
+    Running two(Options{{"tables", "main"}}, 20 * kMs);
+    REQUIRE(one.status.ok());
+    REQUIRE(two.status.ok());
+    SleepMs(200);
+    one.Stop();
+    SleepMs(100);
+    two.Stop();
+    CHECK(two.Table("").size() > 5);
+  }
+  SleepMs(300);
+  CHECK(fake.Count("nvmlInit_v2") == 1);
+  CHECK(fake.Count("nvmlShutdown") == 1);
 }
 
 }  // namespace

@@ -17,6 +17,8 @@ class ByteCounter {
   // wrapped; negative when there is none.
   void Update(
       uint64_t raw, int bits, int64_t now_ns, double bytes_per_second, double expected_rate = -1);
+  // The source is known to count in 64 bits.
+  void AssumeWide() { wide_ = true; }
   // A gap in which the device was lost or the driver reloaded: the next value is a new beginning
   // and adds nothing.
   void Restart() { has_previous_ = false; }

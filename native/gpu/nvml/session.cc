@@ -604,6 +604,7 @@ Result<NvmlSession*> NvmlService::Acquire(const GpuRequest& request) {
   Status status = session->Open(request, 15'000 * kMs);
   if (!status.ok()) {
     session->RequestStop();
+    session->WaitStopped(MonotonicNs() + 400 * kMs);
     session->Unref();
     return status;
   }

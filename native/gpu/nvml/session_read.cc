@@ -226,6 +226,8 @@ bool NvmlSession::ReadPcie(NvmlWorker& worker, GpuTarget& target, int64_t tick_n
     const double rate = target.device->link_bytes_per_second;
     if (target.pcie_source == PcieSource::kGpm) {
       const NvmlGpmMetric* metrics = worker.gpm->metrics;
+      target.tx.AssumeWide();
+      target.rx.AssumeWide();
       target.tx.Update(static_cast<uint64_t>(metrics[0].value), 64, time_ns, rate);
       target.rx.Update(static_cast<uint64_t>(metrics[1].value), 64, time_ns, rate);
     } else {

@@ -1,0 +1,243 @@
+// The pure parts of the gpu source: schedule, counters, layouts, clocks, processes.
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "fake_driver.h"
+#include "gpu/nvml/device.h"
+#include "gpu/nvml/gpm.h"
+#include "gpu/nvml/gpu_tables.h"
+#include "gpu/nvml/metrics.h"
+#include "gpu/nvml/pcie_bytes.h"
+#include "gpu/nvml/processes.h"
+#include "gpu/nvml/sample_clock.h"
+#include "gpu/nvml/schedule.h"
+#include "gpu/nvml/scheme.h"
+
+namespace warpgauge {
+namespace {
+
+constexpr int64_t kMs = 1'000'000;
+
+TEST_CASE("what fits into the share runs as asked") {
+  const std::vector<CallDemand> demands = {{1'000, 10 * kMs}, {2'000, 100 * kMs}, {500, 0}};
+  const std::vector<int64_t> plan = PlanSchedule(demands, 0.005);
+  CHECK(plan == std::vector<int64_t>{10 * kMs, 100 * kMs, 0});
+}
+
+TEST_CASE("the dearest call gives way first, in whole multiples, until the rest fits") {
+  const std::vector<CallDemand> demands = {
+      {1'000, 10 * kMs}, {3'300'000, 10 * kMs}, {300'000, 100 * kMs}, {80'000, 1000 * kMs}};
+  const std::vector<int64_t> plan = PlanSchedule(demands, 0.005);
+  CHECK(ShareOf(demands, plan) <= 0.005);
+  CHECK(plan[0] == 10 * kMs);
+  CHECK(plan[1] > plan[2]);
+  for (size_t i = 0; i < plan.size(); i++) {
+    CHECK(plan[i] >= demands[i].wanted_ns);
+    CHECK(plan[i] % demands[i].wanted_ns == 0);
+  }
+}
+
+TEST_CASE("a hopeless budget is still kept, and exempt calls stand outside it") {
+  std::vector<CallDemand> demands = {{20'000'000, 10 * kMs}, {1'000'000, 10 * kMs}};
+  std::vector<int64_t> plan = PlanSchedule(demands, 0.00001);
+  CHECK(ShareOf(demands, plan) <= 0.00001);
+  demands.push_back({700'000, 40 * kMs, true});
+  plan = PlanSchedule(demands, 0.005);
+  CHECK(plan[2] == 40 * kMs);
+  CHECK(ShareOf(demands, plan) <= 0.005);
+}
+
+TEST_CASE("a link's rate by generation and width") {
+  CHECK(PcieBytesPerSecond(5, 16) == doctest::Approx(63.015e9).epsilon(0.001));
+  CHECK(PcieBytesPerSecond(3, 16) == doctest::Approx(15.754e9).epsilon(0.001));
+  CHECK(PcieBytesPerSecond(1, 1) == 250e6);
+  CHECK(PcieBytesPerSecond(0, 0) >= PcieBytesPerSecond(5, 16));
+}
+
+TEST_CASE("a 32-bit counter is exact below the gap that it can turn in, and ambiguous above") {
+  ByteCounter counter;
+  const double rate = PcieBytesPerSecond(5, 16);
+  uint64_t truth = 4'000'000'000;
+  int64_t now = 1'000'000'000;
+  const uint64_t first = truth;
+  counter.Update(static_cast<uint32_t>(truth), 32, now, rate);
+  CHECK(counter.window_ns() == 0);
+  // Jittered polls of 20 to 60 ms at 55 GB/s.
+  for (int i = 0; i < 200; i++) {
+    const int64_t gap = (20 + i * 7 % 41) * kMs;
+    now += gap;
+    truth += static_cast<uint64_t>(55e9 * static_cast<double>(gap) * 1e-9);
+    counter.Update(static_cast<uint32_t>(truth), 32, now, rate);
+    CHECK_FALSE(counter.ambiguous());
+  }
+  CHECK(counter.total() - first == truth - first);
+  now += 80 * kMs;
+  counter.Update(static_cast<uint32_t>(truth), 32, now, rate);
+  CHECK(counter.ambiguous());
+}
+
+TEST_CASE(
+    "another source's rate tells how often a counter turned, and a wrong one is not trusted") {
+  const double link = PcieBytesPerSecond(5, 16);
+  for (const double error : {0.99, 1.0, 1.01}) {
+    ByteCounter counter;
+    uint64_t truth = 7;
+    counter.Update(truth, 32, 0, link);
+    truth += 22'000'000'000;
+    counter.Update(static_cast<uint32_t>(truth), 32, 400 * kMs, link, 55e9 * error);
+    CHECK(counter.total() == truth);
+    CHECK_FALSE(counter.ambiguous());
+  }
+  ByteCounter counter;
+  counter.Update(0, 32, 0, link);
+  counter.Update(static_cast<uint32_t>(22'000'000'000), 32, 400 * kMs, link, 50e9);
+  CHECK(counter.ambiguous());
+}
+
+TEST_CASE("64 bits are believed when they were seen, and a restart adds nothing") {
+  ByteCounter counter;
+  counter.Update(uint64_t{5} << 32, 64, 0, 63e9);
+  counter.Update((uint64_t{5} << 32) + 100, 64, 10'000 * kMs, 63e9);
+  CHECK(counter.total() == (uint64_t{5} << 32) + 100);
+  CHECK_FALSE(counter.ambiguous());
+  counter.Restart();
+  counter.Update(50, 64, 20'000 * kMs, 63e9);
+  CHECK(counter.total() == (uint64_t{5} << 32) + 100);
+  CHECK(counter.ambiguous());
+  counter.Update(60, 64, 20'010 * kMs, 63e9);
+  CHECK(counter.total() == (uint64_t{5} << 32) + 110);
+}
+
+TEST_CASE("values are decoded by their type, whatever lies in the other half") {
+  NvmlValueBits bits{};
+  bits.u64 = 0x7f29'0000'0001'4e25;
+  CHECK(DecodeNvmlValue(kNvmlValueUint, bits).u64 == 0x14e25);
+  CHECK(DecodeNvmlValue(kNvmlValueUlongLong, bits).u64 == 0x7f29'0000'0001'4e25);
+  bits.u64 = 0x0000'0000'ffff'fff8;
+  CHECK(DecodeNvmlValue(kNvmlValueInt, bits).i64 == -8);
+  bits.f64 = 2.5;
+  CHECK(DecodeNvmlValue(kNvmlValueDouble, bits).AsDouble() == 2.5);
+  CHECK(DecodeNvmlValue(9, bits).type == NvmlNumber::Type::kNone);
+  CHECK(NvmlCounterBits(kNvmlValueUint) == 32);
+  CHECK(NvmlCounterBits(kNvmlValueUlong) == 64);
+  CHECK(NvmlCounterBits(kNvmlValueDouble) == 0);
+  for (const uint64_t blank : {kNvmlNotAvailable64,
+                               uint64_t{kNvmlNotAvailable32},
+                               uint64_t{0x7ffffff0},
+                               uint64_t{0x7ffffffffffffff3}}) {
+    CHECK(IsBlank(blank));
+  }
+  CHECK_FALSE(IsBlank(0));
+  CHECK_FALSE(IsBlank(0x7fffffef));
+}
+
+TEST_CASE("a number of GPM that is none does not come out") {
+  size_t count = 0;
+  const GpmColumn* columns = GpmColumns(&count);
+  GpuCell cell;
+  NvmlGpmMetric metric{1, 0, 95.5, "gract", "", "%"};
+  SetGpmCell(metric, columns[0], &cell);
+  CHECK(cell.f64 == doctest::Approx(0.955));
+  for (const double bad : {std::nan(""), -1.0, 100.5, 808334905.0, 1e300}) {
+    metric.value = bad;
+    SetGpmCell(metric, columns[0], &cell);
+    CHECK_FALSE(cell.valid);
+    CHECK(std::strcmp(cell.reason, "out_of_range") == 0);
+  }
+  metric.code = kNvmlNotSupported;
+  SetGpmCell(metric, columns[0], &cell);
+  CHECK(std::strcmp(cell.reason, "not_supported") == 0);
+}
+
+TEST_CASE("stamps since 1970 and since boot both land on our clock") {
+  const ClockReading now{100'000 * kMs, 1'790'000'000'000 * kMs, 160'000 * kMs};
+  SampleClock epoch;
+  CHECK(epoch.StampOf(now.monotonic_ns, now) == 0);
+  CHECK(epoch.ToMonotonic(1'790'000'000'000'000 - 20'000, now) == 99'980 * kMs);
+  CHECK(epoch.domain() == SampleClock::Domain::kRealtime);
+  SampleClock boot;
+  CHECK(boot.ToMonotonic(160'000'000 - 20'000, now) == 99'980 * kMs);
+  CHECK(boot.domain() == SampleClock::Domain::kBoottime);
+  CHECK(boot.StampOf(99'980 * kMs, now) == 160'000'000 - 20'000);
+  // The realtime clock stepped an hour: the verdict stays.
+  ClockReading later = now;
+  later.realtime_ns += 3'600'000 * kMs;
+  CHECK(boot.ToMonotonic(160'000'000, later) == 100'000 * kMs);
+}
+
+TEST_CASE("a process in two lists is one row with its newest sample") {
+  const std::vector<NvmlProcessEntry> compute = {{10, 1000}, {11, kNvmlNotAvailable64}};
+  const std::vector<NvmlProcessEntry> graphics = {{10, 2000}, {12, 5}};
+  NvmlProcessUse older{10, 1, 50, 5, 0, 0};
+  NvmlProcessUse newer{10, 2, 60, 6, 0, 0};
+  const std::vector<GpuProcess> merged = MergeProcesses(compute, graphics, {}, {newer, older});
+  REQUIRE(merged.size() == 3);
+  CHECK(merged[0].compute);
+  CHECK(merged[0].graphics);
+  CHECK(merged[0].memory == 2000);
+  CHECK(merged[0].use.sm == 60);
+  CHECK(merged[1].memory == kNvmlNotAvailable64);
+  CHECK_FALSE(merged[1].has_use);
+}
+
+TEST_CASE("a process is looked up with its container pid and cgroup, unless pids are other ones") {
+  char root[] = "/tmp/warpgauge-proc-XXXXXX";
+  REQUIRE(mkdtemp(root) != nullptr);
+  const std::string at = root;
+  REQUIRE(std::system(("mkdir -p " + at + "/proc/77 " + at + "/proc/self/ns").c_str()) == 0);
+  std::string fields;
+  for (int i = 4; i < 22; i++) fields += " 0";
+  std::ofstream(at + "/proc/77/stat") << "77 (a) b) S" << fields << " 4242 0\n";
+  std::ofstream(at + "/proc/77/status") << "Name:\ta\nNSpid:\t77\t5\nThreads:\t1\n";
+  std::ofstream(at + "/proc/77/cgroup") << "0::/system.slice/docker-1.scope\n";
+  {
+    ProcessLookup lookup(at);
+    const ProcessIdentity* identity = lookup.Find(77);
+    REQUIRE(identity != nullptr);
+    CHECK(identity->start_ticks == 4242);
+    CHECK(identity->container_pid == 5);
+    CHECK(identity->name == "a) b");
+    CHECK(identity->cgroup == "/system.slice/docker-1.scope");
+    CHECK(lookup.Find(78) == nullptr);
+  }
+  REQUIRE(symlink("pid:[4026532000]", (at + "/proc/self/ns/pid").c_str()) == 0);
+  ProcessLookup lookup(at);
+  CHECK_FALSE(lookup.in_initial_namespace());
+  CHECK(lookup.Find(77) == nullptr);
+  REQUIRE(std::system(("rm -rf " + at).c_str()) == 0);
+}
+
+TEST_CASE("columns and metrics of a table cover each other, no id of the unstable list is asked") {
+  for (const GpuTable table : {GpuTable::kMain, GpuTable::kSlow}) {
+    size_t next = 0;
+    for (const GpuMetric& metric : GpuMetrics()) {
+      if (metric.table != table) continue;
+      CHECK(metric.first == next);
+      next += metric.count;
+    }
+    CHECK(next == ValueColumns(table).size());
+    const TableSpec spec = MakeGpuTable(table);
+    CHECK(spec.columns[FirstValueColumn(table)].name == ValueColumns(table)[0].name);
+    CHECK(spec.columns[ReadColumn(table)].name == "read");
+    CHECK(spec.columns.size() == ReadColumn(table) + 1);
+  }
+  for (const char* column : {"window_ns", "gpu"}) {
+    CHECK(MakeGpuTable(GpuTable::kGpm).columns[column[0] == 'w' ? 2 : 1].name == column);
+  }
+}
+
+TEST_CASE("PCI addresses as NVML and as /sys write them") {
+  CHECK(PciAddressOf("00000000:83:00.0") == "0000:83:00.0");
+  CHECK(PciAddressOf("00000001:AF:00.0") == "0001:af:00.0");
+  CHECK(PciAddressOf("0000:01:00.0") == "0000:01:00.0");
+}
+
+}  // namespace
+}  // namespace warpgauge
