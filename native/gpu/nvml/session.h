@@ -44,6 +44,7 @@ struct MetricState {
   int64_t probed_ns = 0;    // what it cost at the start
   int64_t interval_ns = 0;  // by the schedule; 0: nobody wants it
   int64_t next_due_ns = 0;
+  int64_t read_ns = 0;  // when it was last asked
   uint64_t read_count = 0;
   uint32_t dropped = 0;                // see MetricCall
   NvmlReturn given_up = kNvmlSuccess;  // not success: never asked again, this is why

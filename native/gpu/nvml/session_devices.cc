@@ -20,6 +20,7 @@ constexpr int64_t kLongestBackoffNs = 30'000 * kMs;
 // The thread of the fast table makes calls up to this cost; dearer ones would delay its ticks.
 constexpr int64_t kDearNs = 100'000;
 constexpr int64_t kUtilizationSamplesNs = 5'000'000'000;  // the buffers are 14 s deep
+constexpr int64_t kFreshNs = 500 * kMs;
 constexpr int kProbes = 3;
 constexpr uint64_t kCallsToTrust = 20;
 
@@ -264,7 +265,13 @@ void NvmlSession::Plan(GpuDevice& device) {
     const bool close = before_ns >= demands[i].wanted_ns && before_ns > 0 &&
                        plan[i] > before_ns * 3 / 4 && plan[i] < before_ns * 5 / 4;
     if (!close || plan[i] == 0) state.interval_ns = plan[i];
-    if (state.interval_ns < before_ns || before_ns == 0) state.next_due_ns = 0;
+    if (state.interval_ns < before_ns || before_ns == 0) {
+      // What is dear and was asked a moment ago, at the start, is not asked again at the first
+      // tick.
+      const bool fresh = state.interval_ns > demands[i].wanted_ns && metric.count != 0 &&
+                         MonotonicNs() - state.read_ns < kFreshNs;
+      state.next_due_ns = fresh ? state.read_ns + state.interval_ns : 0;
+    }
     if (state.interval_ns == 0 || state.interval_ns == state.reported_interval_ns) continue;
     const bool stretched = state.interval_ns > demands[i].wanted_ns;
     const bool was = state.reported_interval_ns != 0;

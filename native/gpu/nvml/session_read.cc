@@ -96,6 +96,7 @@ void NvmlSession::Account(GpuTarget& target, size_t metric, NvmlReturn code, int
   MetricState& state = target.metrics[metric];
   state.cost.Record(duration_ns);
   state.read_count++;
+  state.read_ns = MonotonicNs();
   if (NvmlIsLost(code)) {
     SetState(*target.device, GpuState::kLost, code);
   } else if (NvmlIsPermanent(code)) {
@@ -497,7 +498,7 @@ void NvmlSession::LoopEvents(NvmlWorker& worker) {
   int64_t duration_ns = 0;
   for (;;) {
     const uint32_t seen = wake_.load(std::memory_order_acquire);
-    bool wanted = false, stale = false;
+    bool wanted = false, stale = false, stopping = false;
     std::vector<std::pair<GpuDevice*, NvmlDevice>> devices;
     {
       const std::unique_lock<std::mutex> look(mutex_);
@@ -505,8 +506,9 @@ void NvmlSession::LoopEvents(NvmlWorker& worker) {
       if (set != nullptr && init != init_count_) set = nullptr;  // went with the driver
       wanted = IsWanted(GpuTable::kEvent) && initialized_ && !quiet_ && !stop_;
       stale = generation != generation_;
-      if (stop_ && set == nullptr) return;
-      if (wanted && able && (set == nullptr || stale)) {
+      stopping = stop_;
+      if (stopping && set == nullptr) return;
+      if (wanted && able && set == nullptr) {
         generation = generation_;
         init = init_count_;
         for (const auto& device : devices_) {
@@ -538,14 +540,19 @@ void NvmlSession::LoopEvents(NvmlWorker& worker) {
       }
       if (wanted) generation = UINT64_MAX;
     }
+    if (set != nullptr && stopping) {
+      // Begin refuses by now; whoever stops does not wait for this longer than he wants.
+      table_.nvmlEventSetFree(set);
+      return;
+    }
     if (set != nullptr && (!wanted || stale)) {
-      // At the stop the driver is still there: Begin refuses then, and the set goes with it.
       if (Begin(worker, nullptr, "nvmlEventSetFree", kBlockingDeadlineNs)) {
         table_.nvmlEventSetFree(set);
         if (!End(worker, lock, &duration_ns)) return;
         lock.unlock();
       }
       set = nullptr;
+      continue;
     }
     if (!wanted || !able) {
       FutexWait(wake_, seen, MonotonicNs() + 500 * kMs);
