@@ -10,6 +10,8 @@ export interface FedTableSpec {
   readonly kind: TableKind;
   readonly grain: string;
   readonly columns: readonly Column[];
+  /** True when it belongs to a table of a driver library that calls itself "Simulated". */
+  readonly simulated?: boolean;
 }
 
 /** A column with what is the same for most. */
@@ -40,7 +42,12 @@ const BATCH_ROWS = 65_536;
 export function fedInfo(arrow: ArrowLibrary, spec: FedTableSpec): TableInfo {
   const { name, source, kind, grain, columns } = spec;
   const keys = columns.slice(1).filter((each) => each.kind === 'key');
-  const about = { kind, grain, keys: JSON.stringify(keys.map((key) => key.name)) };
+  const about = {
+    kind,
+    grain,
+    keys: JSON.stringify(keys.map((key) => key.name)),
+    ...(spec.simulated ? { simulated: 'Simulated' } : {}),
+  };
   return {
     name,
     source,
@@ -49,7 +56,7 @@ export function fedInfo(arrow: ArrowLibrary, spec: FedTableSpec): TableInfo {
     keys: keys.map((key) => key.name),
     intervalMs: null,
     schema: tableSchema(arrow, columns, about),
-    simulated: false,
+    simulated: spec.simulated ?? false,
   };
 }
 

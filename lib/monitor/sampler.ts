@@ -58,6 +58,7 @@ const namesOf = (table: TableInfo): FedTableSpec => ({
   source: table.source,
   kind: 'event',
   grain: `one row per new id of ${table.name}`,
+  simulated: table.simulated,
   columns: [TIME, column('id', 'u32', { unit: '' }), column('name', 'text')],
 });
 

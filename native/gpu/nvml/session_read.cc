@@ -307,7 +307,7 @@ void NvmlSession::LoopThroughput(NvmlWorker& worker) {
                                 rates[kNvmlPcieRx],
                                 PcieSource::kThroughput,
                                 false});
-    double share = 0.005;
+    double share = 1;
     {
       const std::unique_lock<std::mutex> lock(mutex_);
       if (worker.abandoned) return;

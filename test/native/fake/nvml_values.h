@@ -25,7 +25,7 @@
  *                                          nvmlDeviceGetPcieThroughput sleeps without it
  *   hang_ms.<function> = T, nvml.<i>.hang_ms.<function> = T      the call takes T ms; function may
  *                                          be `*`
- *   crash.<function> = N                   the Nth call of it is a segmentation fault
+ *   crash.<function> = N                   a segmentation fault from the Nth call of it on
  *   nvml.<i>.fault = CODE                  every call about the device answers CODE (15, 16, ...)
  *   nvml.<i>.error.<function> = CODE       one device; error.<function> is for all
  *   nvml.gone = 1                          the driver is away: init answers 9, all else
