@@ -32,7 +32,7 @@ test('without a real device everything is skipped, with the reason', () => {
   const simulated = run('');
   assert.equal(simulated.status, 0, simulated.text);
   assert.match(simulated.text, /skipped {2}pinned copies.*simulated driver/);
-  assert.match(simulated.text, /gpu tests: 0 run, 2 skipped/);
+  assert.match(simulated.text, /gpu tests: 0 run, 3 skipped/);
   const none = run('devices = 0');
   assert.equal(none.status, 0, none.text);
   assert.match(none.text, /skipped {2}published predictions:.*ERR_NO_DEVICE/);
@@ -48,7 +48,7 @@ test('the plumbing runs from end to end, every line marked as simulated', () => 
     text,
   );
   assert.equal(text.match(/^Simulated {2}(confirmed|refuted|undecided) /gm)?.length, 9, text);
-  assert.match(text, /gpu tests: 2 run, 0 skipped/);
+  assert.match(text, /gpu tests: 2 run, 1 skipped/);
   const document = JSON.parse(readFileSync(json, 'utf8')) as MemcpyDocument;
   assert.equal(document.device?.simulated, true);
 });

@@ -1,107 +1,27 @@
 /**
  * `npm run test:gpu`: what only a real GPU can show.
  *
- * Fails when the benchmark does not run, or when its pinned copies are more than 3 % slower than a plain loop of
- * cuMemcpyAsync on the same device. The published predictions are reported as confirmed, refuted or undecided
- * and never fail. Without a GPU everything is skipped, with the reason.
+ * Fails when the benchmark does not run, when its pinned copies are more than 3 % slower than a plain loop of
+ * cuMemcpyAsync on the same device, or when the counters of Monitor disagree with known traffic or with nvidia-smi. The
+ * published predictions are reported as confirmed, refuted or undecided and never fail. Without a GPU everything is
+ * skipped, with the reason.
  *
- *   --simulated   run on a simulated driver too (WARPGAUGE_CUDA): shows that the plumbing works; times mean nothing
- *   --json FILE   also write the result of the benchmark there
+ *   --simulated      run on a simulated driver too (WARPGAUGE_CUDA): shows that the plumbing works; times mean nothing
+ *   --only PART      memcpy or monitor
+ *   --blocks N       blocks of the predictions, default 6 (each needs five valid samples); a block takes up to a minute
+ *   --json FILE      also write the result of the benchmark there
+ *   --monitor FILE   also write what Monitor measured there: bytes per payload byte, costs of the NVML calls
+ *
+ * Ctrl-C ends the predictions early; they are then judged on what was measured.
  */
-import { spawnSync } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { WarpgaugeError } from '#lib/errors';
 import { runMemcpy } from '#lib/measure/memcpy/memcpy';
-import type { Cell, MemcpyDocument } from '#lib/measure/memcpy/types';
-import { GiB, MiB } from '#lib/units';
-import { judgePredictions, medianEstimate } from './predictions.ts';
-
-const PLAIN = fileURLToPath(new URL('../../../debug/gpu/plain_copy', import.meta.url));
-const MIN_RATIO = 0.97;
-
-interface Plain {
-  readonly htod_gbps: readonly number[];
-  readonly dtoh_gbps: readonly number[];
-}
-
-/** The plain loop, built where it is missing. */
-function plainCopy(libcuda: string, bytes: number, samples: number): Plain {
-  if (!existsSync(PLAIN)) {
-    for (const args of [
-      ['--preset', 'debug'],
-      ['--build', '--preset', 'debug', '--target', 'plain_copy'],
-    ]) {
-      const built = spawnSync('cmake', args, { encoding: 'utf8' });
-      if (built.status !== 0)
-        throw new Error(`building plain_copy: ${built.stderr ?? built.error}`);
-    }
-  }
-  const run = spawnSync(PLAIN, [libcuda, '0', String(bytes), String(samples)], {
-    encoding: 'utf8',
-  });
-  if (run.status !== 0) throw new Error(run.stderr || String(run.error ?? run.signal));
-  return JSON.parse(run.stdout) as Plain;
-}
-
-const rate = (cell: Cell): number => {
-  const times = cell.samples.filter((sample) => sample.valid).map((sample) => sample.t_host_ns);
-  const median = medianEstimate(times);
-  return median === null ? Number.NaN : cell.bytes / median.value;
-};
-
-/** Pinned copies of the benchmark against the plain loop, which runs before and after: drift shows as a gap. */
-async function comparePinned(simulated: boolean): Promise<boolean> {
-  const bytes = simulated ? 4 * MiB : 256 * MiB;
-  const libcuda = process.env['WARPGAUGE_CUDA'] ?? 'libcuda.so.1';
-  const first = plainCopy(libcuda, bytes, 9);
-  const document = await runMemcpy({
-    backend: 'cuda',
-    sizes: [bytes],
-    pages: ['4k'],
-    pins: ['hostalloc'],
-    states: ['warm'],
-    directions: ['HtoD', 'DtoH'],
-    blocks: 15,
-    seed: 1,
-  });
-  const second = plainCopy(libcuda, bytes, 9);
-  let passed = true;
-  for (const [dir, key] of [
-    ['HtoD', 'htod_gbps'],
-    ['DtoH', 'dtoh_gbps'],
-  ] as const) {
-    const plain = medianEstimate([...first[key], ...second[key]])?.value ?? Number.NaN;
-    const cell = document.cells.find(
-      (c) => c.dir === dir && c.pin === 'hostalloc' && c.status === 'ok',
-    );
-    const ours = cell ? rate(cell) : Number.NaN;
-    const ratio = ours / plain;
-    // NaN, where something was not measured, fails too.
-    const ok = ratio >= MIN_RATIO;
-    passed &&= ok || simulated;
-    console.log(
-      `${simulated ? 'Simulated' : ok ? 'pass' : 'FAIL'}  pinned ${dir} ${bytes / MiB} MiB: ` +
-        `${ours.toFixed(2)} GB/s, plain loop ${plain.toFixed(2)} GB/s, ratio ${ratio.toFixed(3)} (at least ${MIN_RATIO})`,
-    );
-    if (simulated && !Number.isFinite(ratio)) passed = false;
-  }
-  return passed;
-}
-
-/** The cells that the predictions are about. */
-async function measurePredictions(simulated: boolean): Promise<MemcpyDocument> {
-  return runMemcpy({
-    backend: 'cuda',
-    sizes: simulated ? [MiB] : [16 * MiB, 64 * MiB, GiB],
-    pins: ['none', 'register', 'hostalloc'],
-    directions: ['HtoD', 'DtoH'],
-    reserve: !simulated && process.getuid?.() === 0,
-    blocks: simulated ? 1 : 12,
-    seed: 1,
-  });
-}
+import { MiB } from '#lib/units';
+import { comparePinned, measurePredictions } from './memcpy.ts';
+import { checkMonitor } from './monitor.ts';
+import { judgePredictions } from './predictions.ts';
 
 /** Why there is nothing to test on, or whether the device is simulated. */
 async function findDevice(
@@ -130,27 +50,55 @@ async function findDevice(
   }
 }
 
+const PARTS = [
+  'pinned copies against a plain loop',
+  'published predictions',
+  'Monitor against known traffic and nvidia-smi',
+];
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { simulated: { type: 'boolean', default: false }, json: { type: 'string' } },
+    options: {
+      simulated: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      blocks: { type: 'string', default: '6' },
+      json: { type: 'string' },
+      monitor: { type: 'string' },
+    },
   });
   const found = await findDevice(values.simulated);
   if ('skip' in found) {
-    console.log(`skipped  pinned copies against a plain loop: ${found.skip}`);
-    console.log(`skipped  published predictions: ${found.skip}`);
-    console.log('gpu tests: 0 run, 2 skipped');
+    for (const part of PARTS) console.log(`skipped  ${part}: ${found.skip}`);
+    console.log(`gpu tests: 0 run, ${PARTS.length} skipped`);
     return 0;
   }
-  const passed = await comparePinned(found.simulated);
-  const document = await measurePredictions(found.simulated);
-  if (values.json !== undefined)
-    writeFileSync(values.json, `${JSON.stringify(document, null, 1)}\n`);
-  for (const prediction of judgePredictions(document)) {
-    console.log(`${found.simulated ? 'Simulated  ' : ''}${prediction.outcome}  ${prediction.text}`);
-    console.log(`    ${prediction.why}`);
-    if (prediction.outcome === 'refuted') console.log(`    this would mean: ${prediction.ifFalse}`);
+  const { simulated } = found;
+  let passed = true;
+  let run = 0;
+  if (values.only !== 'memcpy' && !simulated) {
+    const monitor = await checkMonitor();
+    passed &&= monitor.passed;
+    run++;
+    if (values.monitor !== undefined) {
+      writeFileSync(values.monitor, `${JSON.stringify(monitor.measured, null, 1)}\n`);
+    }
   }
-  console.log('gpu tests: 2 run, 0 skipped');
+  if (values.only !== 'monitor') {
+    passed = (await comparePinned(simulated)) && passed;
+    const interrupt = new AbortController();
+    process.once('SIGINT', () => interrupt.abort());
+    const document = await measurePredictions(simulated, Number(values.blocks), interrupt.signal);
+    run += 2;
+    if (values.json !== undefined)
+      writeFileSync(values.json, `${JSON.stringify(document, null, 1)}\n`);
+    for (const prediction of judgePredictions(document)) {
+      console.log(`${simulated ? 'Simulated  ' : ''}${prediction.outcome}  ${prediction.text}`);
+      console.log(`    ${prediction.why}`);
+      if (prediction.outcome === 'refuted')
+        console.log(`    this would mean: ${prediction.ifFalse}`);
+    }
+  }
+  console.log(`gpu tests: ${run} run, ${PARTS.length - run} skipped`);
   return passed ? 0 : 1;
 }
 

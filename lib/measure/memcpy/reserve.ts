@@ -51,12 +51,22 @@ export async function reservePools(
         break;
       }
       if (!MAY_DO_WITHOUT.includes(error.code)) throw error;
-      // The larger the page, the likelier that no contiguous memory is left for it.
       warnings.push(error.message);
-      wanted = wanted.slice(0, -1);
+      wanted = fewer(wanted);
     }
   }
   return { warnings, release: async () => [] };
+}
+
+/**
+ * What to ask for after a refusal. The larger the page, the likelier that no contiguous memory is left for it; and fewer
+ * of it still serve most cells: vectorAdd alone needs three buffers.
+ */
+export function fewer(wanted: readonly PageRequest[]): PageRequest[] {
+  const largest = wanted.at(-1);
+  if (largest === undefined) return [];
+  const count = largest.count <= 8 ? largest.count - 1 : Math.floor(largest.count / 2);
+  return count > 0 ? [...wanted.slice(0, -1), { ...largest, count }] : wanted.slice(0, -1);
 }
 
 async function release(reservation: Reservation): Promise<readonly ReservedPool[]> {
