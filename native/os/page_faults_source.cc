@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <iterator>
 #include <string>
 #include <utility>
 
@@ -44,7 +43,7 @@ constexpr size_t kMostProcesses = 4096;
 constexpr int64_t kSecond = 1'000'000'000;
 constexpr int64_t kStatisticsInterval = 100'000'000;
 
-std::vector<TableSpec> MakeTables(const FaultEvents& events, int64_t interval_ns) {
+std::vector<TableSpec> MakeTables(int64_t interval_ns) {
   const std::string perf = "perf PAGE_FAULTS_MIN, PAGE_FAULTS_MAJ";
   const auto text = ColumnKind::kState;
   TableSpec faults;
@@ -99,7 +98,6 @@ std::vector<TableSpec> MakeTables(const FaultEvents& events, int64_t interval_ns
       {"rings", ColumnType::kUint64, ColumnKind::kGauge, "1", "one per CPU", true, "", ""},
       {"ring_bytes", ColumnType::kUint64, ColumnKind::kGauge, "bytes", "of one ring", true, "", ""},
   };
-  static_cast<void>(events);
   return {std::move(faults), std::move(statistics)};
 }
 
@@ -115,9 +113,6 @@ Result<uint64_t> Number(const SourceRequest& request, const char* key, uint64_t 
   }
   return value;
 }
-
-// For a heap whose top is the earliest record.
-bool IsLater(int64_t a, int64_t b) { return a > b; }
 
 }  // namespace
 
@@ -163,7 +158,7 @@ PageFaultsSource::PageFaultsSource(const SourceRequest& request,
     : instance_(request.instance),
       target_(target),
       states_(states),
-      tables_(MakeTables(events, request.interval_ns)),
+      tables_(MakeTables(request.interval_ns)),
       events_(std::move(events)) {
   cursors_.reserve(events_.rings().size());
   if (events_.is_user_only()) Report("", "degraded", "user_only", 0);
@@ -210,7 +205,7 @@ void PageFaultsSource::Drain(int64_t tick_ns, TableWriter& rows) {
   // Records are taken in order of time over all rings. What happens after the tick began waits, so
   // that no ring runs ahead of the others.
   const auto later = [](const Cursor& a, const Cursor& b) {
-    return IsLater(a.record.time_ns, b.record.time_ns);
+    return a.record.time_ns > b.record.time_ns;
   };
   cursors_.clear();
   const int64_t until_ns = MonotonicNs();
