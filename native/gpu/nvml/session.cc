@@ -352,7 +352,7 @@ Status NvmlSession::Subscribe(GpuSubscription* subscription) {
         .WithSource("nvmlDeviceGetUUID", kNvmlNotFound);
   }
   subscriptions_.push_back(subscription);
-  wake_devices_ |= subscription->request.wake;
+  if (subscription->request.wake) wake_devices_ = true;
   PlanAll();
   return Status::Ok();
 }

@@ -69,7 +69,8 @@ struct GpuTarget {
   std::unique_ptr<MetricState[]> metrics;  // by index of GpuMetrics()
   // Of the thread that reads PCIe bytes alone.
   ByteCounter tx, rx;
-  PcieSource pcie_source = PcieSource::kUnknown;
+  // Written with the mutex held; read without it by the threads that read PCIe bytes.
+  std::atomic<PcieSource> pcie_source{PcieSource::kUnknown};
   bool pcie_has_fields = false;
   GpmPair pcie_pair;
   // Of the slow thread alone.
@@ -278,7 +279,7 @@ class NvmlSession : public Shared {
   mutable std::mutex mutex_;
   NvmlTable table_;
   std::string override_, root_;
-  bool wake_devices_ = false;
+  std::atomic<bool> wake_devices_{false};
   std::atomic<uint32_t> wake_{0};
   bool stop_ = false, quiet_ = false;
   bool ready_ = false;

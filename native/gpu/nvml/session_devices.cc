@@ -84,8 +84,9 @@ bool NvmlSession::BringUp(NvmlWorker& worker) {
     initialized_ = code == kNvmlSuccess;
     driver_ = driver;
     simulated_ = SaysSimulated(driver);
+    const bool good = failure_.ok();
     lock.unlock();
-    if (failure_.ok() && !Enumerate(worker, found)) return false;
+    if (good && !Enumerate(worker, found)) return false;
   }
   if (!ProbeAll(worker)) return false;
   lock = std::unique_lock<std::mutex>(mutex_);

@@ -154,7 +154,7 @@ bool NvmlSession::ReadPcie(NvmlWorker& worker, GpuTarget& target, int64_t tick_n
   NvmlReturn code = kNvmlNotSupported;
   NvmlFieldValue values[2] = {};
   int64_t time_ns = MonotonicNs();
-  PcieSource next = target.pcie_source;
+  PcieSource next = target.pcie_source.load();
   bool has_row = false, trial_over = false;
   PcieRates rates;
   if (first || target.pcie_source == PcieSource::kFields ||
@@ -244,7 +244,7 @@ bool NvmlSession::ReadPcie(NvmlWorker& worker, GpuTarget& target, int64_t tick_n
                                 target.rx.total(),
                                 -1,
                                 -1,
-                                target.pcie_source,
+                                target.pcie_source.load(),
                                 target.tx.ambiguous() || target.rx.ambiguous()});
   }
   target.pcie_source = next;
@@ -261,6 +261,7 @@ void NvmlSession::LoopThroughput(NvmlWorker& worker) {
     int64_t wanted_ns = 0;
     {
       const std::unique_lock<std::mutex> lock(mutex_);
+      worker.handle = target.handle;
       if (worker.abandoned || stop_ || !IsWanted(GpuTable::kPcie) ||
           worker.only->state != GpuState::kOk || worker.only->whole != &target) {
         return;
@@ -277,7 +278,7 @@ void NvmlSession::LoopThroughput(NvmlWorker& worker) {
       if (!Begin(worker, worker.only, "nvmlDeviceGetPcieThroughput", kBlockingDeadlineNs)) return;
       unsigned kilobytes = 0;
       const NvmlReturn code =
-          table_.nvmlDeviceGetPcieThroughput(target.handle, direction, &kilobytes);
+          table_.nvmlDeviceGetPcieThroughput(worker.handle, direction, &kilobytes);
       std::unique_lock<std::mutex> lock;
       int64_t duration_ns = 0;
       if (!End(worker, lock, &duration_ns)) return;
