@@ -171,6 +171,7 @@ struct NvmlWorker {
   std::vector<PcieRow> pcie_rows;
   std::vector<GpmRow> gpm_rows;
   std::vector<ProcessRow> process_rows;
+  bool processes_read = false;  // in this tick, though there may be none
   std::vector<SampleRow> sample_rows;
   std::vector<NvmlProcessEntry> entries[3];
   std::vector<NvmlProcessUse> use;

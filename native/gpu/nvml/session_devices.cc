@@ -560,14 +560,16 @@ bool NvmlSession::Reinitialize(NvmlWorker& worker) {
   }
   lock.unlock();
   if (!Enumerate(worker, found)) return false;
+  // A handle alone proves nothing: each shows that it answers before it counts as back.
+  std::vector<GpuDevice*> back;
   {
-    const std::unique_lock<std::mutex> states(mutex_);
-    for (const NvmlFoundDevice& one : found) {
-      if (one.handle == nullptr) continue;
-      for (const auto& device : devices_) {
-        if (device->pci_address == one.pci_address) SetState(*device, GpuState::kOk, kNvmlSuccess);
-      }
+    const std::unique_lock<std::mutex> look(mutex_);
+    for (const auto& device : devices_) {
+      if (device->state == GpuState::kLost) back.push_back(device.get());
     }
+  }
+  for (GpuDevice* device : back) {
+    if (!Recover(worker, *device)) return false;
   }
   if (!ProbeAll(worker)) return false;
   {

@@ -62,6 +62,7 @@ bool NvmlSession::ReadTable(NvmlWorker& worker, GpuTable table, int64_t tick_ns)
   worker.pcie_rows.clear();
   worker.gpm_rows.clear();
   worker.process_rows.clear();
+  worker.processes_read = false;
   worker.sample_rows.clear();
   CollectTargets(worker, table);
   const std::vector<GpuMetric>& metrics = GpuMetrics();
@@ -422,6 +423,7 @@ bool NvmlSession::ReadProcesses(NvmlWorker& worker, GpuTarget& target, int64_t t
   Account(target, metric, code, duration_ns);
   lock.unlock();
   if (code != kNvmlSuccess || tick_ns < 0) return true;
+  worker.processes_read = true;
   for (const GpuProcess& process :
        MergeProcesses(worker.entries[0], worker.entries[1], worker.entries[2], worker.use)) {
     ProcessRow row{&target, process, false, {}};

@@ -123,7 +123,7 @@ void NvmlSession::PublishRows(NvmlWorker& worker, GpuTable table, int64_t tick_n
       rows += Wants(*subscription, *row.target) && row.time_ns >= subscription->start_ns ? 1 : 0;
     }
     // No process at all is news too: latest() must not show those of before.
-    if (rows == 0 && table != GpuTable::kProcess) {
+    if (rows == 0 && !(table == GpuTable::kProcess && worker.processes_read)) {
       writer->FlushIfOld(MonotonicNs());
       continue;
     }
