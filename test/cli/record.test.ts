@@ -384,3 +384,26 @@ test('sources lists tables and fields with what they cost here', () => {
   assert.equal(text.code, 0);
   assert.match(text.stdout, /pgfault/);
 });
+
+test('10 kHz beside slower sources: rows and missed are the deadlines, in every table', (t) => {
+  const dir = folder();
+  const perf = 'perf:events=page-faults+context-switches,interval=100us';
+  const args = ['--source', perf, ...VMSTAT, '--source', 'hugepages:interval=100ms'];
+  const result = warpgauge(['record', '--out', dir, '--duration', '1s', ...args]);
+  if (/ERR_PERMISSION|ERR_UNAVAILABLE/.test(result.stderr)) {
+    t.skip(result.stderr);
+    return;
+  }
+  assert.equal(result.code, 0, result.stderr);
+  for (const [name, deadlines] of [
+    ['perf', 10_000],
+    ['vmstat', 100],
+    ['hugepages', 10],
+  ] as const) {
+    const table = tableOf(dir, name);
+    assert.equal((table?.ticks ?? 0) + (table?.missed ?? 0), deadlines, name);
+    const frame = pl.readIPCStream(readFileSync(join(dir, `${name}.arrows`)));
+    assert.equal(frame.height, table?.rows, name);
+  }
+  assert.equal(tableOf(dir, 'perf')?.rows, tableOf(dir, 'perf')?.ticks);
+});

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import pl from 'nodejs-polars';
+import { monitor } from 'warpgauge';
 import { clockEvents } from '#lib/monitor/recording/clock-watch';
 import { FlightRing } from '#lib/monitor/recording/flight-ring';
 import { mark } from '#lib/monitor/recording/mark-inbox';
@@ -342,4 +343,32 @@ test('a step of the clock and a suspend are told, slewing is not', () => {
   assert.deepEqual(names({ ...later, realtimeNs: 4n * second, boottimeNs: 4n * second }), [
     ['suspend', { duration_ns: 3_000_000_000 }],
   ]);
+});
+
+test('the public face: record, mark, open, summarize', async () => {
+  const out = folder();
+  const requests = await monitor.table({ name: 'requests', schema: { latency_ns: 'u64' } });
+  {
+    await using recording = await monitor.record({
+      out,
+      sources: [monitor.vmstat({ intervalMs: 10 })],
+      tables: [requests],
+    });
+    requests.append({ latency_ns: 5n });
+    recording.mark('load', { batch: 32 });
+    requests.append({ latency_ns: 2n ** 63n });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  const recording = await monitor.openRecording(out);
+  const table = await recording.table('requests');
+  assert.deepEqual([...(table.getChild('latency_ns')?.toArray() ?? [])], [5n, 2n ** 63n]);
+  assert.deepEqual(
+    (await recording.marks()).map(({ name, attributes }) => [name, attributes]),
+    [['load', { batch: 32 }]],
+  );
+  await assert.rejects(recording.table('request'), { message: /did you mean requests\?/ });
+  const summary = await monitor.summarize(out);
+  assert.equal(summary.end, 'closed');
+  assert.equal(summary.sections.length, 2);
+  assert.equal((await monitor.recover(out)).changed, false);
 });

@@ -1,5 +1,6 @@
 import { appendFile, type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { loadBinding } from '../../addon.ts';
 import { invalidArgument, WarpgaugeError } from '../../errors.ts';
 import { isRunning, MARKS_FILE, partsOf, readManifest } from './manifest.ts';
@@ -20,10 +21,22 @@ export function checkMarkName(name: unknown): string {
   return name;
 }
 
-/** The folder that is being written: of a rotated recording its newest part. */
+/** Longest time that a rotated recording is between two parts, ms, and how often to look. */
+const BETWEEN_PARTS_MS = 2000;
+const LOOK_MS = 20;
+
+/** The folder that is being written: of a rotated recording the newest part, once it is there. */
 async function liveFolder(dir: string): Promise<string> {
-  const newest = (await partsOf(dir)).at(-1);
-  return newest === undefined ? dir : join(dir, newest);
+  const until = performance.now() + BETWEEN_PARTS_MS;
+  for (;;) {
+    const newest = (await partsOf(dir)).at(-1);
+    if (newest === undefined) return dir;
+    const folder = join(dir, newest);
+    const manifest = await readManifest(folder).catch(() => null);
+    const isBetween = manifest === null || manifest.end === 'rotated';
+    if (!isBetween || performance.now() > until) return folder;
+    await sleep(LOOK_MS);
+  }
 }
 
 /** The public function of the same name: see lib/monitor/recording/index.ts. */
