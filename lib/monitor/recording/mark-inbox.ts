@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadBinding } from '../../addon.ts';
 import { invalidArgument, WarpgaugeError } from '../../errors.ts';
-import { isRunning, MARKS_FILE, partsOf, readManifest } from './manifest.ts';
+import { isRunning, MARKS_FILE, type Manifest, partsOf, readManifest } from './manifest.ts';
 import { outputError } from './output-error.ts';
 import type { Mark } from './own-tables.ts';
 
@@ -25,16 +25,21 @@ export function checkMarkName(name: unknown): string {
 const BETWEEN_PARTS_MS = 2000;
 const LOOK_MS = 20;
 
-/** The folder that is being written: of a rotated recording the newest part, once it is there. */
-async function liveFolder(dir: string): Promise<string> {
+/**
+ * The folder that is being written: of a rotated recording the newest part, once it is there. A part that ends just
+ * after this look still keeps the mark: readers take lines that the recorder did not come to copy.
+ */
+async function liveFolder(dir: string): Promise<{ folder: string; manifest: Manifest }> {
   const until = performance.now() + BETWEEN_PARTS_MS;
   for (;;) {
     const newest = (await partsOf(dir)).at(-1);
-    if (newest === undefined) return dir;
-    const folder = join(dir, newest);
-    const manifest = await readManifest(folder).catch(() => null);
-    const isBetween = manifest === null || manifest.end === 'rotated';
-    if (!isBetween || performance.now() > until) return folder;
+    const folder = newest === undefined ? dir : join(dir, newest);
+    const isLast = newest === undefined || performance.now() > until;
+    const manifest = await readManifest(folder).catch((error: unknown) => {
+      if (isLast) throw error;
+      return null;
+    });
+    if (manifest !== null && (isLast || manifest.end !== 'rotated')) return { folder, manifest };
     await sleep(LOOK_MS);
   }
 }
@@ -47,8 +52,7 @@ export async function mark(
 ): Promise<void> {
   const monotonicNs = String(loadBinding().monotonicNs());
   checkMarkName(name);
-  const folder = await liveFolder(dir);
-  const manifest = await readManifest(folder);
+  const { folder, manifest } = await liveFolder(dir);
   if (!isRunning(manifest)) {
     throw new WarpgaugeError('ERR_RECORDING', `Nobody is recording into ${dir} (${manifest.end})`, {
       fix: 'warpgauge record --out DIR',
