@@ -11,6 +11,25 @@ import {
   WarpgaugeError,
 } from 'warpgauge';
 import { nanoseconds, type Table, tableToIPC } from 'warpgauge/arrow';
+import {
+  type ExportedFile,
+  type ExportedTable,
+  type ExportFormat,
+  type ExportOptions,
+  type ExportProgress,
+  type ExportResult,
+  exportRecording,
+} from 'warpgauge/export';
+
+export async function exported(dir: string, signal: AbortSignal): Promise<readonly ExportedFile[]> {
+  const format: ExportFormat = 'parquet';
+  const onProgress = ({ table, rowsDone, rows }: ExportProgress) => {
+    console.error(table, rowsDone / rows);
+  };
+  const options: ExportOptions = { format, out: 'run-parquet', tables: ['vmstat'], force: true };
+  const result: ExportResult = await exportRecording(dir, { ...options, onProgress, signal });
+  return result.tables.flatMap((table: ExportedTable) => (table.torn ? [] : table.files));
+}
 
 export async function profile(signal: AbortSignal): Promise<Uint8Array> {
   const options: measure.MemcpyOptions = {
