@@ -1,5 +1,6 @@
 /** Child processes of the benchmarks: plain `node`, and the native executables of the CMake preset `bench`. */
 import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { Skip } from './result.ts';
 
 export interface ChildOutcome {
@@ -76,4 +77,27 @@ export function parseLines<T>(text: string): T[] {
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as T);
+}
+
+/** Starts bench/probes/`name` in a process of its own and gives back what it printed: one JSON value per line. */
+export async function runProbe<T>(
+  name: string,
+  args: readonly (string | number)[],
+  signal: AbortSignal,
+): Promise<T[]> {
+  const file = fileURLToPath(new URL(`probes/${name}.js`, import.meta.url));
+  return parseLines<T>((await runNode([file, ...args.map(String)], signal)).stdout);
+}
+
+/** The same of a probe that prints one line. */
+export async function askProbe<T>(
+  name: string,
+  args: readonly (string | number)[],
+  signal: AbortSignal,
+): Promise<T> {
+  const [first, ...more] = await runProbe<T>(name, args, signal);
+  if (first === undefined || more.length > 0) {
+    throw new Error(`${name} printed ${more.length + (first === undefined ? 0 : 1)} lines`);
+  }
+  return first;
 }

@@ -6,23 +6,23 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { describeMachine } from '#lib/host/environment';
-import { formatDuration } from '#lib/units';
 import { interval } from '#lib/view/numbers';
 import type { BenchDocument } from './result.ts';
-import { showLimit, showRatio } from './view.ts';
+import { showBand, showLimit, showRatio, showValue } from './view.ts';
 
 function figures({ env, started, results }: BenchDocument): string {
   const load = (values: readonly number[]): string => values.map((v) => v.toFixed(2)).join(', ');
-  const rows = results.map(({ name, ratio, limit, subject_ns, floor_ns, verdict, reason }) =>
+  const rows = results.map(({ name, ratio, limit, unit, verdict, reason, ...result }) =>
     ratio === null
-      ? `| ${name} | - | - | - | - | - | ${verdict}: ${(reason ?? '').replaceAll('|', '\\|')} |`
+      ? `| ${name} | - | - | - | - | - | - | ${verdict}: ${(reason ?? '').replaceAll('|', '\\|')} |`
       : [
           `| ${name}`,
           showRatio(ratio.median),
           interval(ratio.ci95, showRatio),
           showLimit(limit),
-          subject_ns === null ? '-' : formatDuration(subject_ns.median),
-          floor_ns === null ? '-' : formatDuration(floor_ns.median),
+          showBand(result.floor_band),
+          showValue(result.subject_spread, unit),
+          showValue(result.floor_spread, unit),
           `${verdict} |`,
         ].join(' | '),
   );
@@ -30,8 +30,8 @@ function figures({ env, started, results }: BenchDocument): string {
     `${started.slice(0, 10)}, commit ${env.commit?.slice(0, 12) ?? 'unknown'}: ${describeMachine(env)}; ` +
       `load average ${load(env.load_average.before)} before, ${load(env.load_average.after)} after.`,
     '',
-    '| result | ratio | 95 % CI | limit | subject | floor | verdict |',
-    '| --- | ---: | --- | ---: | ---: | ---: | --- |',
+    '| result | ratio | 95 % CI | limit | A/A min, max | subject | floor | verdict |',
+    '| --- | ---: | --- | ---: | --- | ---: | ---: | --- |',
     ...rows,
   ].join('\n');
 }

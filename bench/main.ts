@@ -1,5 +1,5 @@
 /**
- * npm run bench [-- CASE ...] [--repetitions N] [--json FILE] [--check] [--limit RESULT=RATIO ...]
+ * npm run bench [-- CASE ...] [--repetitions N] [--seconds S] [--json FILE] [--check] [--limit RESULT=RATIO ...]
  *
  * Each case beside its floor, in one run and in alternating order; see docs/benchmarks.md.
  */
@@ -15,13 +15,32 @@ import { checkoutCommit } from '#lib/version';
 import type { BenchCase } from './cases/case.ts';
 import { copyCase } from './cases/copy.ts';
 import { doctorCase } from './cases/doctor.ts';
+import { gpuCase } from './cases/gpu.ts';
 import { importCase } from './cases/import.ts';
+import { laneCase } from './cases/lane.ts';
 import { populateCase } from './cases/populate.ts';
+import { recordingCase } from './cases/recording.ts';
+import { sampleCase } from './cases/sample.ts';
+import { samplerCase } from './cases/sampler.ts';
+import { slabsCase } from './cases/slabs.ts';
+import { systeminformationCase } from './cases/systeminformation.ts';
 import type { BenchDocument, BenchResult } from './result.ts';
 import { failures, runCase } from './run.ts';
 import { render } from './view.ts';
 
-const CASES: readonly BenchCase[] = [populateCase, copyCase, importCase, doctorCase];
+const CASES: readonly BenchCase[] = [
+  populateCase,
+  copyCase,
+  importCase,
+  doctorCase,
+  sampleCase,
+  laneCase,
+  samplerCase,
+  slabsCase,
+  systeminformationCase,
+  recordingCase,
+  gpuCase,
+];
 
 const OK = 0;
 const FAILED = 1;
@@ -31,6 +50,7 @@ const INTERRUPTED = 130;
 interface Options {
   readonly cases: readonly BenchCase[];
   readonly repetitions: number | null;
+  readonly seconds: number | null;
   readonly json: string | null;
   readonly check: boolean;
   /** Limits that replace the ones of the cases, by result. */
@@ -44,6 +64,7 @@ function parse(args: readonly string[]): Options {
     allowPositionals: true,
     options: {
       repetitions: { type: 'string' },
+      seconds: { type: 'string' },
       json: { type: 'string' },
       check: { type: 'boolean', default: false },
       limit: { type: 'string', multiple: true, default: [] },
@@ -57,6 +78,10 @@ function parse(args: readonly string[]): Options {
   if (repetitions !== null && (!Number.isSafeInteger(repetitions) || repetitions < 1)) {
     throw invalidArgument('--repetitions', 'a whole number from 1', values.repetitions);
   }
+  const seconds = values.seconds === undefined ? null : Number(values.seconds);
+  if (seconds !== null && !(seconds > 0 && seconds <= 3600)) {
+    throw invalidArgument('--seconds', 'a number above 0, at most 3600', values.seconds);
+  }
   const limits = new Map<string, number>();
   for (const text of values.limit) {
     const [, name, value] = /^([^=]+)=(\d+(?:\.\d+)?)$/.exec(text) ?? [];
@@ -66,6 +91,7 @@ function parse(args: readonly string[]): Options {
   return {
     cases: CASES.filter(({ name }) => positionals.length === 0 || positionals.includes(name)),
     repetitions,
+    seconds,
     json: values.json === undefined ? null : resolve(values.json),
     check: values.check,
     limits,
@@ -75,11 +101,12 @@ function parse(args: readonly string[]): Options {
 
 function help(): string {
   return [
-    'npm run bench [-- CASE ...] [--repetitions N] [--json FILE] [--check] [--limit RESULT=RATIO ...]',
+    'npm run bench [-- CASE ...] [--repetitions N] [--seconds S] [--json FILE] [--check] [--limit RESULT=RATIO ...]',
     '',
-    ...CASES.map(({ name, description }) => `  ${name.padEnd(10)} ${description}`),
+    ...CASES.map(({ name, description }) => `  ${name.padEnd(18)} ${description}`),
     '',
     '  --repetitions N        pairs of every comparison (default: what its limit needs)',
+    '  --seconds S            length of one run of lane, sampler, systeminformation, recording and gpu',
     '  --json FILE            write the document warpgauge/bench/1, all samples included',
     '  --check                exit code 1 when a limit is exceeded',
     '  --limit RESULT=RATIO   hold a result to another limit',
@@ -103,7 +130,8 @@ async function run(args: readonly string[]): Promise<number> {
   try {
     for (const each of options.cases) {
       process.stderr.write(`bench: ${each.name}: ${each.description}\n`);
-      const context = { repetitions: options.repetitions, signal: interrupt.signal };
+      const { repetitions, seconds } = options;
+      const context = { repetitions, seconds, signal: interrupt.signal };
       results.push(...(await runCase(each, context, options.limits)));
     }
   } catch (error) {

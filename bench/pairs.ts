@@ -10,8 +10,8 @@ import {
 } from '#lib/measure/memcpy/bootstrap';
 import { createRandom } from '#lib/measure/memcpy/random';
 
-/** Times of the subject and of its floor, in ns, taken one right after the other. */
-export type Pair = readonly [subjectNs: number, floorNs: number];
+/** Times of the subject and of its floor (ns, or the unit of the comparison), taken one right after the other. */
+export type Pair = readonly [subject: number, floor: number];
 
 /** What the median ratio is held to. */
 export type Limit = { readonly at_most: number } | { readonly at_least: number };
@@ -25,7 +25,7 @@ export interface Spread {
 }
 
 export interface Ratio extends Spread {
-  /** Of the median, paired block bootstrap; null from fewer than three pairs. */
+  /** Of the median, paired block bootstrap; null from fewer than three pairs and where a ratio is 0. */
   readonly ci95: readonly [number, number] | null;
 }
 
@@ -43,7 +43,9 @@ export function spread(values: readonly number[]): Spread {
 /** The ratio subject / floor of every pair, in one number and its certainty. */
 export function ratioOf(pairs: readonly Pair[]): Ratio {
   const ratios = pairs.map(([subject, floor]) => subject / floor);
-  if (ratios.length < MIN_BLOCKS_FOR_INTERVAL) return { ...spread(ratios), ci95: null };
+  const hasLogarithms = ratios.every((ratio) => ratio > 0 && ratio < Number.POSITIVE_INFINITY);
+  if (ratios.length < MIN_BLOCKS_FOR_INTERVAL || !hasLogarithms)
+    return { ...spread(ratios), ci95: null };
   // As logarithms: 2 and 1/2 are equally far from 1, and no interval reaches below 0.
   const estimate = bootstrap([[ratios.map(Math.log)]], (medians) => medians[0] as number, {
     resamples: RESAMPLES,
@@ -64,12 +66,12 @@ export function judge(medianRatio: number, limit: Limit | null): Verdict {
  * Measures every key once per round, forwards and backwards in turn (A B C, C B A, ...), so that drift
  * favours none of two neighbours. One round before the first is thrown away.
  */
-export async function alternate<K extends string>(
+export async function alternate<K extends string, T = number>(
   keys: readonly K[],
   rounds: number,
-  measure: (key: K) => Promise<number>,
-): Promise<Readonly<Record<K, readonly number[]>>> {
-  const times = Object.fromEntries(keys.map((key) => [key, []])) as unknown as Record<K, number[]>;
+  measure: (key: K) => Promise<T>,
+): Promise<Readonly<Record<K, readonly T[]>>> {
+  const times = Object.fromEntries(keys.map((key) => [key, []])) as unknown as Record<K, T[]>;
   for (let round = -1; round < rounds; round++) {
     for (const key of round % 2 === 0 ? keys : keys.toReversed()) {
       const time = await measure(key);

@@ -11,6 +11,9 @@ import {
   type Verdict,
 } from './pairs.ts';
 
+/** What the two numbers of a pair are. */
+export type Unit = 'ns' | 'bytes' | 'percent' | 'count';
+
 /** What a case measured, before it is judged. */
 export interface Comparison {
   /** Unique; the part before the first `/` is the case. */
@@ -20,6 +23,10 @@ export interface Comparison {
   readonly floor: string;
   readonly limit: Limit | null;
   readonly pairs: readonly Pair[];
+  /** Default: ns. */
+  readonly unit?: Unit;
+  /** The floor against the floor, in the same rounds: what this machine makes of two things that are the same. */
+  readonly band?: readonly Pair[];
 }
 
 /** A comparison this machine cannot make. */
@@ -39,9 +46,12 @@ export interface BenchResult {
   readonly pairs: number;
   /** subject / floor, pair by pair. */
   readonly ratio: Ratio | null;
-  readonly subject_ns: Spread | null;
-  readonly floor_ns: Spread | null;
-  /** Every pair in the order in which it was taken: [subject_ns, floor_ns]. */
+  /** floor / floor in the same rounds, where the case measures it. */
+  readonly floor_band: Ratio | null;
+  readonly unit: Unit;
+  readonly subject_spread: Spread | null;
+  readonly floor_spread: Spread | null;
+  /** Every pair in the order in which it was taken: [subject, floor]. */
   readonly samples: readonly Pair[];
 }
 
@@ -72,7 +82,7 @@ export function resultOf(
   limits: ReadonlyMap<string, number>,
 ): BenchResult {
   if ('skipped' in comparison) return withoutPairs(comparison.name, 'skipped', comparison.skipped);
-  const { name, subject, floor, pairs } = comparison;
+  const { name, subject, floor, pairs, band, unit = 'ns' } = comparison;
   const limit = override(comparison.limit, limits.get(name));
   const ratio = ratioOf(pairs);
   return {
@@ -84,8 +94,10 @@ export function resultOf(
     reason: null,
     pairs: pairs.length,
     ratio,
-    subject_ns: spread(pairs.map(([time]) => time)),
-    floor_ns: spread(pairs.map(([, time]) => time)),
+    floor_band: band === undefined ? null : ratioOf(band),
+    unit,
+    subject_spread: spread(pairs.map(([value]) => value)),
+    floor_spread: spread(pairs.map(([, value]) => value)),
     samples: pairs,
   };
 }
@@ -104,8 +116,10 @@ export function withoutPairs(
     reason,
     pairs: 0,
     ratio: null,
-    subject_ns: null,
-    floor_ns: null,
+    floor_band: null,
+    unit: 'ns',
+    subject_spread: null,
+    floor_spread: null,
     samples: [],
   };
 }

@@ -1,12 +1,11 @@
-import { describeMachine } from '#lib/host/environment';
 /** A bench document as text. */
-
-import { formatDuration } from '#lib/units';
+import { describeMachine } from '#lib/host/environment';
+import { formatBytes, formatDuration } from '#lib/units';
 import { painter, type Style, wantsColour } from '#lib/view/colour';
 import { ABSENT, interval, significant } from '#lib/view/numbers';
 import { formatTable, type Row, wrap } from '#lib/view/table';
-import type { Limit } from './pairs.ts';
-import type { BenchDocument, BenchResult } from './result.ts';
+import type { Limit, Ratio, Spread } from './pairs.ts';
+import type { BenchDocument, BenchResult, Unit } from './result.ts';
 
 /** Ratios are judged in steps of a hundredth: one digit more than that. */
 export const showRatio = (value: number): string =>
@@ -15,6 +14,26 @@ export const showRatio = (value: number): string =>
 export function showLimit(limit: Limit | null): string {
   if (limit === null) return ABSENT;
   return 'at_most' in limit ? `<= ${limit.at_most}` : `>= ${limit.at_least}`;
+}
+
+/** The median of one side, in its unit. */
+export function showValue(spread: Spread | null, unit: Unit): string {
+  if (spread === null) return ABSENT;
+  switch (unit) {
+    case 'ns':
+      return formatDuration(spread.median);
+    case 'bytes':
+      return formatBytes(Math.round(spread.median));
+    case 'percent':
+      return `${significant(spread.median, 3)} %`;
+    case 'count':
+      return significant(spread.median, 6);
+  }
+}
+
+/** From the smallest to the largest ratio of the floor to itself. */
+export function showBand(band: Ratio | null): string {
+  return band === null ? ABSENT : interval([band.min, band.max], showRatio);
 }
 
 const STYLES: Readonly<Partial<Record<BenchResult['verdict'], Style>>> = {
@@ -26,10 +45,8 @@ const STYLES: Readonly<Partial<Record<BenchResult['verdict'], Style>>> = {
 };
 
 function row(result: BenchResult): Row {
-  const { name, ratio, limit, verdict, pairs, subject_ns, floor_ns } = result;
+  const { name, ratio, limit, verdict, pairs, unit } = result;
   const style = STYLES[verdict] ?? 'dim';
-  const time = (ns: { readonly median: number } | null): string =>
-    ns === null ? ABSENT : formatDuration(ns.median);
   return {
     cells: [
       name,
@@ -37,8 +54,9 @@ function row(result: BenchResult): Row {
       ratio === null ? ABSENT : interval(ratio.ci95, showRatio),
       ratio === null ? ABSENT : interval([ratio.min, ratio.max], showRatio),
       showLimit(limit),
-      time(subject_ns),
-      time(floor_ns),
+      showBand(result.floor_band),
+      showValue(result.subject_spread, unit),
+      showValue(result.floor_spread, unit),
       pairs === 0 ? ABSENT : String(pairs),
       { text: verdict, style },
     ],
@@ -67,6 +85,7 @@ export function render(document: BenchDocument, stream: NodeJS.WriteStream): str
         { title: '95 % CI' },
         { title: 'min, max' },
         { title: 'limit', align: 'right' },
+        { title: 'A/A min, max' },
         { title: 'subject', align: 'right' },
         { title: 'floor', align: 'right' },
         { title: 'pairs', align: 'right' },

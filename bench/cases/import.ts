@@ -9,7 +9,7 @@ import { alternate, pair } from '../pairs.ts';
 import type { BenchCase } from './case.ts';
 
 const REPETITIONS = 21;
-const PROBE = fileURLToPath(new URL('../import-probe.js', import.meta.url));
+const PROBE = fileURLToPath(new URL('../probes/import.js', import.meta.url));
 const ARROW = 'apache-arrow';
 
 export const importCase: BenchCase = {

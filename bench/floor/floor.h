@@ -30,6 +30,35 @@ int floor_map_populated(uint8_t** data, size_t bytes);
 int64_t floor_copy_from_user(uint8_t* staging, const uint8_t* user, size_t bytes, size_t chunk);
 int64_t floor_copy_to_user(uint8_t* user, const uint8_t* staging, size_t bytes, size_t chunk);
 
+// A file that is kept open and read anew each time.
+struct floor_file {
+  int fd;
+  size_t bytes;  // of one pread
+  int to_end;    // 1: preads until one gives nothing; 0: one pread; -1: one read(2), for counters
+};
+
+// All of them once, into `buffer`. The bytes of the last call, below 0 when a call fails.
+int64_t floor_read_files(const struct floor_file* files, size_t count, char* buffer);
+
+// A group of software counters of a task, 0 for the caller: its leader, counting; below 0 an errno.
+int floor_open_group(const uint64_t* configs, size_t count, int task);
+
+// What a ticker sees: CLOCK_MONOTONIC ns of each wake-up, and how many deadlines it slept through.
+struct floor_ticks {
+  int64_t* wake_ns;  // room for duration / interval
+  size_t ticks;
+  size_t missed;
+};
+
+// Sleeps until start + k * interval with a timer slack of 1 ns and reads `file` (fd below 0:
+// nothing) once, for duration / interval deadlines from `start_ns` on. On the calling thread, whose
+// slack stays changed.
+void floor_tick(int64_t start_ns,
+                int64_t interval_ns,
+                int64_t duration_ns,
+                const struct floor_file* file,
+                struct floor_ticks* ticks);
+
 #ifdef __cplusplus
 }
 #endif

@@ -52,7 +52,7 @@ describe('npm run bench', () => {
       assert.deepEqual([result.pairs, result.samples.length], [2, 2]);
       assert.deepEqual(result.ratio, ratioOf(result.samples));
       assert.deepEqual(result.limit, { at_most: 1000 });
-      assert.ok((result.subject_ns?.min ?? 0) > 1e4 && (result.floor_ns?.min ?? 0) > 1e6);
+      assert.ok((result.subject_spread?.min ?? 0) > 1e4 && (result.floor_spread?.min ?? 0) > 1e6);
     }
   });
 

@@ -7,7 +7,7 @@ import { type BenchResult, resultOf, Skip } from '../../bench/result.ts';
 import { failures, runCase } from '../../bench/run.ts';
 
 const NO_LIMITS: ReadonlyMap<string, number> = new Map();
-const CONTEXT = { repetitions: null, signal: new AbortController().signal };
+const CONTEXT = { repetitions: null, seconds: null, signal: new AbortController().signal };
 
 describe('ratioOf', () => {
   it('is the median of the ratios, not the ratio of the medians', () => {
