@@ -240,7 +240,11 @@ function addTo(series: Series, value: bigint | number, time: bigint, section: nu
   let number = Number(value);
   if (series.counter) {
     if (last === null) return;
-    const gained = Number(BigInt(value) - BigInt(last));
+    // Integers exactly: two counters near 2^63 may be a few apart. Energy is a counter of joules, with decimals.
+    const gained =
+      typeof value === 'bigint' && typeof last === 'bigint'
+        ? Number(value - last)
+        : Number(value) - Number(last);
     const elapsed = Number(time - lastTime);
     // A counter that went back was reset (a device came anew): nothing is known of what lies between.
     if (gained < 0 || elapsed <= 0) return;
