@@ -134,7 +134,9 @@ export interface MonitorCheck {
 export async function checkMonitor(): Promise<MonitorCheck> {
   const { nanoseconds } = await import('warpgauge/arrow');
   const sampler = await monitor.sample({
-    sources: [monitor.gpu({ intervalMs: 20, pcie: 'exact' })],
+    sources: [
+      monitor.gpu({ intervalMs: 20, pcie: 'exact', gpmIntervalMs: 100, slowIntervalMs: 1000 }),
+    ],
   });
   const collected = new Collected();
   const reading = (async () => {
@@ -229,20 +231,25 @@ export async function checkMonitor(): Promise<MonitorCheck> {
         measured[`${field}_under_load`] = { ours: ours(field), nvidia_smi: theirs };
       }
     }
-    // Energy is not among what nvidia-smi can be asked for: its mean power is held to the power that was read.
-    const inside = collected.energy.filter((row) => row.at >= begin - 1_500_000_000n);
-    const [first, last] = [inside[0], inside.at(-1)];
+    // Energy is not among what nvidia-smi can be asked for: its mean power is held to the mean of the power read. A row
+    // repeats the last answer until the budget allows the next call, so only rows with a new value count.
+    const renewed = collected.energy.filter(
+      (row, index) => index > 0 && row.joules !== collected.energy[index - 1]?.joules,
+    );
+    const [first, last] = [renewed[0], renewed.at(-1)];
     if (first !== undefined && last !== undefined && last.at > first.at) {
-      const meanPower = (last.joules - first.joules) / (Number(last.at - first.at) / 1e9);
-      const over = collected.gpu.filter((row) => row.at >= first.at && row.at <= last.at);
-      const read = over.flatMap((row) => row.power ?? []);
+      const seconds = Number(last.at - first.at) / 1e9;
+      const watts = (last.joules - first.joules) / seconds;
+      const read = collected.gpu
+        .filter((row) => row.at >= first.at && row.at <= last.at)
+        .flatMap((row) => row.power ?? []);
       const mean = read.reduce((sum, each) => sum + each, 0) / read.length;
       say(
-        Math.abs(meanPower - mean) / mean <= 0.05,
-        `energy over ${(Number(last.at - first.at) / 1e9).toFixed(1)} s: ${meanPower.toFixed(1)} W in the mean, power read ${mean.toFixed(1)} W (within 5 %)`,
+        Math.abs(watts - mean) / mean <= 0.05,
+        `energy over ${seconds.toFixed(1)} s: ${watts.toFixed(1)} W in the mean, power read ${mean.toFixed(1)} W (within 5 %)`,
       );
-      measured['energy'] = { mean_watts: meanPower, power_mean_watts: mean };
-    } else say(false, `energy: only ${inside.length} readings`);
+      measured['energy'] = { seconds, mean_watts: watts, power_mean_watts: mean };
+    } else say(false, `energy: only ${renewed.length} readings`);
   } finally {
     load.close();
     measured['tables'] = sampler.stats().tables;

@@ -1,5 +1,8 @@
 #include "gpu/nvml/gpm.h"
 
+#include <time.h>
+
+#include <atomic>
 #include <cmath>
 #include <iterator>
 
@@ -30,6 +33,34 @@ constexpr GpmColumn kColumns[] = {
 };
 static_assert(std::size(kColumns) <= kMaxGpmColumns);
 
+// Lets one thread of the process into GPM. Driver 580.159 keeps its place in the GPM buffer without
+// a lock: two threads in nvmlGpmSampleGet at once, each with samples of its own, read past its end
+// (SIGSEGV on an H200 within seconds). A thread that hangs inside keeps the gate: others then go
+// without GPM instead of crashing.
+class GpmGate {
+ public:
+  // Waits for at most 20 ms: a call takes one or two, and the reader of PCIe bytes must not be
+  // late.
+  GpmGate() {
+    constexpr timespec kPause = {0, 100'000};
+    for (int i = 0; i < 200 && !entered_; i++) {
+      entered_ = !busy_.exchange(true, std::memory_order_acquire);
+      if (!entered_) nanosleep(&kPause, nullptr);
+    }
+  }
+  ~GpmGate() {
+    if (entered_) busy_.store(false, std::memory_order_release);
+  }
+  GpmGate(const GpmGate&) = delete;
+  GpmGate& operator=(const GpmGate&) = delete;
+  [[nodiscard]] bool entered() const { return entered_; }
+
+ private:
+  static std::atomic<bool> busy_;
+  bool entered_ = false;
+};
+std::atomic<bool> GpmGate::busy_{false};
+
 }  // namespace
 
 const GpmColumn* GpmColumns(size_t* count) {
@@ -43,6 +74,8 @@ NvmlReturn QueryGpm(const NvmlTable& table, NvmlDevice device) {
       table.nvmlGpmMetricsGet == nullptr) {
     return kNvmlFunctionNotFound;
   }
+  const GpmGate gate;
+  if (!gate.entered()) return kNvmlNotReady;
   NvmlGpmSupport support = {kNvmlGpmVersion, 0};
   const NvmlReturn code = table.nvmlGpmQueryDeviceSupport(device, &support);
   if (code != kNvmlSuccess) return code;
@@ -65,6 +98,8 @@ GpmPair::Outcome GpmPair::Read(const NvmlTable& table,
     have_ = false;
   }
   if (have_ && now_ns - newest_ns_ < kGpmShortestWindowNs) return Outcome::kTooShort;
+  const GpmGate gate;
+  if (!gate.entered()) return Outcome::kBusy;
   for (NvmlGpmSample& sample : samples_) {
     if (sample != nullptr) continue;
     code_ = table.nvmlGpmSampleAlloc(&sample);
@@ -105,6 +140,8 @@ GpmPair::Outcome GpmPair::Read(const NvmlTable& table,
 }
 
 void GpmPair::Free(const NvmlTable& table) {
+  const GpmGate gate;
+  if (!gate.entered()) return Forget();  // left behind with the thread that hangs in there
   for (NvmlGpmSample& sample : samples_) {
     if (sample != nullptr && table.nvmlGpmSampleFree != nullptr) table.nvmlGpmSampleFree(sample);
   }

@@ -36,6 +36,7 @@ class GpmPair {
     kRow,       // cells and window_ns() are set
     kFirst,     // the first sample of a pair
     kTooShort,  // less than 100 ms since the sample before, which stays
+    kBusy,      // another thread is inside GPM for long: nothing was read, what there was stays
     kDropped,   // the set of instances changed in between: the pair was dropped
     kFailed,    // code() says why
   };

@@ -353,7 +353,7 @@ bool NvmlSession::ReadGpm(NvmlWorker& worker, GpuTarget& target, int64_t tick_ns
   std::unique_lock<std::mutex> lock;
   int64_t duration_ns = 0;
   if (!End(worker, lock, &duration_ns)) return false;
-  if (outcome == GpmPair::Outcome::kTooShort) return true;
+  if (outcome == GpmPair::Outcome::kTooShort || outcome == GpmPair::Outcome::kBusy) return true;
   if (outcome == GpmPair::Outcome::kDropped) {
     Report(
         target,

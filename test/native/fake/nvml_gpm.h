@@ -55,8 +55,16 @@ FAKE_EXPORT int nvmlGpmSampleFree(GpmSample* sample) {
   return Leave("nvmlGpmSampleFree", code);
 }
 
+/* As driver 580.159 on an H200, which crashes when two threads are in here, with whatever samples.
+ */
+static int gpm_inside;
+
 static int TakeGpmSample(const char* function, Device* device, int instance, GpmSample* sample) {
   int code;
+  if (__sync_fetch_and_add(&gpm_inside, 1) != 0) {
+    fprintf(stderr, "fake driver: two threads in %s\n", function);
+    abort();
+  }
   if (__sync_lock_test_and_set(&sample->busy, 1)) {
     fprintf(stderr, "fake driver: two threads use one GPM sample\n");
     abort();
@@ -72,6 +80,7 @@ static int TakeGpmSample(const char* function, Device* device, int instance, Gpm
     pthread_mutex_unlock(&fake_lock);
   }
   __sync_lock_release(&sample->busy);
+  __sync_fetch_and_sub(&gpm_inside, 1);
   return Leave(function, code);
 }
 
