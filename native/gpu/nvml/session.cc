@@ -289,7 +289,9 @@ bool NvmlSession::BeginMetric(NvmlWorker& worker,
   if (state.given_up != kNvmlSuccess) return false;
   int64_t deadline_ns = kFirstCallDeadlineNs;
   if (tick_ns >= 0) {
-    if (state.interval_ns <= 0 || tick_ns < state.next_due_ns) return false;
+    // Ticks are as late as the thread was woken: one that comes a little earlier than the last did
+    // is due.
+    if (state.interval_ns <= 0 || tick_ns + state.interval_ns / 8 < state.next_due_ns) return false;
     if (state.by_slow_thread && worker.role == WorkerRole::kFast) return false;
     state.next_due_ns = tick_ns + state.interval_ns;
     deadline_ns =
