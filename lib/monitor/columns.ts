@@ -77,9 +77,9 @@ export function tableSchema(
 
 /**
  * A record batch of columns that all have `rows` rows. Deliberately not by its constructor: that copies the schema with all
- * metadata and lets every column through a visitor, 0.6 ms for the 190 columns of vmstat against 0.03 ms; and so the batch
- * has the very schema of its table. `_metadata` is a protected member: package-lock pins arrow-js, and the tests send
- * batches through its writer and reader.
+ * metadata and lets every column through a visitor, 143 us for the 190 columns of vmstat against 0.2 us (medians of 3,000
+ * calls, AMD EPYC, Node 20.20, arrow-js 21.2); and so the batch has the very schema of its table. `_metadata` is a
+ * protected member: package-lock pins arrow-js, and the tests send batches through its writer and reader.
  */
 export function makeBatch(
   arrow: ArrowLibrary,
