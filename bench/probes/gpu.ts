@@ -22,7 +22,7 @@ export interface GpuLine {
   readonly errorBytes: number;
 }
 
-export const INTERVAL_MS = 10;
+const INTERVAL_MS = 10;
 const WARM_UP_MS = 2000;
 const BATCH_MS = 100;
 /** Of a Gen5 x16 link: its 32-bit counter wraps each 86 ms. */
@@ -127,9 +127,11 @@ async function main(gpus: number, pcie: 'auto' | 'exact', seconds: number): Prom
   })();
   const inside = () => {
     const { tables, elapsedNs } = sampler.stats();
+    // Calls of the driver are named by what they ask of which GPU; the rest are ticks.
     const calls = tables
       .flatMap(({ costs }) => costs)
-      .filter(({ name }) => name.startsWith('nvml'));
+      .filter(({ name }) => / (GPU|MIG)-/.test(name));
+    if (calls.length === 0) throw new Error('no call of the driver was counted');
     const main = tables.find(({ table }) => table === 'gpu');
     return {
       ns: calls.reduce((sum, { totalNs }) => sum + totalNs, 0),
