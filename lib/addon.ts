@@ -197,6 +197,8 @@ export interface NativeSamplerOptions {
   readonly sources: readonly NativeSourceRequest[];
   readonly batchNs: number;
   readonly maxUndeliveredBytes: number;
+  /** Open also when the machine has none of the sources, because there are others besides. */
+  readonly mayLackAll: boolean;
 }
 
 /** A column as native/core/table.h describes it. */

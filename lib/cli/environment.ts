@@ -1,19 +1,21 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { WarpgaugeError } from '../errors.ts';
 import { diffEnvironments, environment } from '../host/environment.ts';
 import { renderDifferences } from '../view/doctor.ts';
 import { print, printJson, renderOptions } from './output.ts';
 
-/** An environment record, or the one inside a benchmark's result. */
+/** An environment record, the one inside a benchmark's result, or that of a recording. */
 function readRecord(path: string): Readonly<Record<string, unknown>> {
   let document: unknown;
   try {
-    document = JSON.parse(readFileSync(path, 'utf8'));
+    const isFolder = statSync(path).isDirectory();
+    document = JSON.parse(readFileSync(isFolder ? join(path, 'environment.json') : path, 'utf8'));
   } catch (error) {
     throw new WarpgaugeError(
       'ERR_INVALID_ARGUMENT',
-      `Expected a JSON file for ${path}: ${(error as Error).message}`,
+      `Expected a JSON file or a recording for ${path}: ${(error as Error).message}`,
       { cause: error },
     );
   }
@@ -39,7 +41,10 @@ export function registerEnvironment(program: Command): void {
     .description(
       'fields that differ between two records, those that decide about the numbers first',
     )
-    .argument('<a>', 'JSON file: an environment record, or a result of bench memcpy --json')
+    .argument(
+      '<a>',
+      'an environment record, a result of bench memcpy --json (JSON files), or a recording',
+    )
     .argument('<b>', 'the other one')
     .option('--json', 'print one JSON document (warpgauge/environment-diff/1)')
     .action((a: string, b: string, _options: unknown, self: Command) => {

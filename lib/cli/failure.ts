@@ -12,7 +12,7 @@ const USAGE_ERRORS: readonly ErrorCode[] = [
   'ERR_UNKNOWN_EVENT',
 ];
 
-/** One line for a usage error: commander puts its suggestion on a second one. */
+/** One line of what may be several: commander puts its suggestion on a second one. */
 export function oneLine(text: string): string {
   return text
     .trim()
@@ -34,11 +34,9 @@ export function reportFailure(error: unknown): number {
     complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
     return FAILED;
   }
-  if (USAGE_ERRORS.includes(error.code)) {
-    complain(oneLine(error.message));
-    return USAGE;
-  }
-  complain(`${error.message} (${error.code})`);
-  if (error.fix !== undefined) process.stderr.write(`fix: ${error.fix}\n`);
+  const usage = USAGE_ERRORS.includes(error.code);
+  const fix = error.fix === undefined ? '' : ` - fix: ${oneLine(error.fix)}`;
+  complain(`${oneLine(error.message)}${usage ? '' : ` (${error.code})`}${fix}`);
+  if (usage) return USAGE;
   return error.code === 'ERR_INTERRUPTED' ? INTERRUPTED : FAILED;
 }

@@ -10,9 +10,9 @@ import { streamArrow, streamRows } from '../monitor/recording/row-stream.ts';
 import { summarize } from '../monitor/recording/summary.ts';
 import { sample } from '../monitor/sampler.ts';
 import { nameInstances, parseSourceSpec } from '../monitor/source-spec.ts';
-import type { SourceSpec } from '../monitor/types.ts';
+import type { SourceSpec, StateRow } from '../monitor/types.ts';
 import { parseBytes, parseDurationNs } from '../units.ts';
-import { renderRecording } from '../view/recording.ts';
+import { renderRecording, stateLine } from '../view/recording.ts';
 import { recordingStatus } from '../view/recording-status.ts';
 import { complain, INTERRUPTED, reportFailure } from './failure.ts';
 import { catchInterrupt, type Interrupt } from './interrupt.ts';
@@ -217,6 +217,7 @@ async function stream(
     signal,
     ...(flags.duration === undefined ? {} : { durationMs: flags.duration }),
   });
+  tellStates(sampler.states);
   child?.release();
   child?.ended.then(() => sampler.close()).catch(reportFailure);
   await (flags.jsonl ? streamRows : streamArrow)(sampler, writeOut);
@@ -272,10 +273,17 @@ async function recordFolder(
   }
 }
 
-function showStatus(recording: Recording, out: string): { close(): void } {
-  for (const { table, source, reason, state } of recording.states) {
-    if (state !== 'ok') process.stderr.write(`${table || source}: ${state}, ${reason}\n`);
+/** What could not be had, or not at the asked rate. */
+function tellStates(states: readonly StateRow[]): void {
+  // A GPU may tell of many fields; all states are in the recording and at its end.
+  const told = states.filter(({ state, field }) => state !== 'ok' && field === '');
+  for (const state of told) {
+    process.stderr.write(`${stateLine({ ...state, table: state.table || state.source })}\n`);
   }
+}
+
+function showStatus(recording: Recording, out: string): { close(): void } {
+  tellStates(recording.states);
   const status = recordingStatus(process.stderr, out);
   const timer = setInterval(() => status.update(recording.stats()), STATUS_MS);
   return {

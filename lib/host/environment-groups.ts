@@ -117,7 +117,6 @@ const BOOT_PARAMETERS =
 export function kernel(sheet: FactSheet): void {
   sheet.file('kernel.release', '/proc/sys/kernel/osrelease');
   sheet.file('kernel.version', '/proc/sys/kernel/version');
-  sheet.file('kernel.tainted', '/proc/sys/kernel/tainted');
   sheet.file('kernel.boot_parameters', '/proc/cmdline', (text) =>
     text
       .trim()
@@ -142,7 +141,6 @@ export function kernel(sheet: FactSheet): void {
   sheet.files('kernel', '/proc/sys/kernel', [
     'perf_event_paranoid',
     'perf_event_mlock_kb',
-    'perf_event_max_sample_rate',
     'perf_cpu_time_max_percent',
     'io_uring_disabled',
     'randomize_va_space',
@@ -432,6 +430,8 @@ export function state(sheet: FactSheet): void {
       .map((line) => line.trim().replace(/\s+/g, ' ')),
   );
   sheet.file('cpu0_frequency_khz', `${CPU0}/cpufreq/scaling_cur_freq`);
+  // The kernel lowers the rate when its interrupts take long, and is tainted by its own warnings.
+  sheet.files('kernel', '/proc/sys/kernel', ['perf_event_max_sample_rate', 'tainted']);
   const online = parseList(readText('/sys/devices/system/cpu/online', root));
   sheet.set('cpus_online', online.length || null, NOT_HERE);
   for (const [index, address] of nvidiaDevices(root).entries()) {

@@ -27,9 +27,6 @@ const MACHINE = ['vmstat', 'meminfo', 'hugepages', 'pressure', 'cpu', 'disk', 'n
 /** Sources that only make sense with a target. */
 const OF_TARGET = ['process', 'cgroup'];
 
-/** Options that `perf` gets in the default set: software counters, which every machine has. */
-const PERF_OPTIONS = { events: 'page-faults+context-switches' };
-
 const known = (name: string, sources: readonly SourceDescriptor[]): SourceDescriptor | undefined =>
   sources.find((source) => source.name === name);
 
@@ -54,7 +51,7 @@ export function defaultSources(
       source,
       // Who named a process or a cgroup that is not there is to be told.
       optional: !OF_TARGET.includes(source),
-      options: source === 'perf' ? PERF_OPTIONS : {},
+      options: known(source, sources)?.standard ?? {},
     }));
 }
 

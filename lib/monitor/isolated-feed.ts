@@ -196,7 +196,10 @@ export async function openIsolated(options: CheckedOptions): Promise<IsolatedFee
   const lacking = feeds.find((feed) => feed.failure !== null);
   // As for sources of this process: when nothing at all can be had, that is an error.
   const nothing =
-    options.sources.length === 0 && feeds.every((feed) => feed.failure !== null) && lacking;
+    options.sources.length === 0 &&
+    options.tables === 0 &&
+    feeds.every((feed) => feed.failure !== null) &&
+    lacking;
   if (rejected === undefined && !nothing) return feeds;
   await Promise.all(feeds.map((feed) => feed.close()));
   throw rejected?.reason ?? lacking?.failure;

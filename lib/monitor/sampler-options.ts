@@ -55,6 +55,8 @@ export interface CheckedOptions {
   readonly sources: readonly NativeSourceRequest[];
   /** Sources that helper processes read, without their option `isolate`. */
   readonly isolated: readonly SourceSpec[];
+  /** Number of tables that the script feeds. */
+  readonly tables: number;
   readonly batchMs: number;
   readonly maxUndeliveredBytes: number;
   /** 0: until it is closed. */
@@ -91,6 +93,7 @@ export function checkOptions(options: SampleOptions): CheckedOptions {
       const { isolate, ...rest } = spec.options;
       return { ...spec, options: rest };
     }),
+    tables: options.tables?.length ?? 0,
     batchMs,
     maxUndeliveredBytes: bytes,
     durationNs:

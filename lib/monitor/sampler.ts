@@ -404,8 +404,8 @@ export class NativeSampler implements Sampler, Running {
  * memory that the thread wrote: nothing is copied. A batch that nobody takes waits; beyond `maxUndeliveredBytes` the oldest
  * is dropped, and the next one of its table says so in `dropped`.
  *
- * A source that this machine cannot have (no driver, no cgroup v2) is a row of the table `state`; when none can be had the
- * promise is rejected with the reason of the first.
+ * A source that this machine cannot have (no driver, no cgroup v2) is a row of the table `state`; when none can be had, and
+ * there are no `tables`, the promise is rejected with the reason of the first.
  *
  * @throws WarpgaugeError `ERR_INVALID_ARGUMENT`, `ERR_UNKNOWN_SOURCE`, `ERR_UNKNOWN_EVENT`, `ERR_GONE`, `ERR_PERMISSION`:
  *   each with the fix. `ERR_INTERRUPTED` when `signal` is aborted before all sources are open.
@@ -443,6 +443,7 @@ export async function sample(options: SampleOptions): Promise<Sampler> {
       sources: checked.sources,
       batchNs: Math.round(checked.batchMs * 1e6),
       maxUndeliveredBytes: checked.maxUndeliveredBytes,
+      mayLackAll: scripts.length > 0 || isolated.some((source) => source.failure === null),
     },
     () => (sampler === null ? onOpened?.() : sampler.onReady()),
   );

@@ -115,7 +115,7 @@ async function listSource(
   descriptor: SourceDescriptor,
   open: (options: SampleOptions) => Promise<Sampler>,
 ): Promise<ListedSource> {
-  const { name, help, needs, defaultIntervalMs, options } = descriptor;
+  const { name, help, needs, defaultIntervalMs, options, standard = {} } = descriptor;
   const about = {
     name,
     help,
@@ -129,7 +129,7 @@ async function listSource(
   };
   try {
     await using sampler = await open({
-      sources: [{ source: name, options: {}, intervalMs: MEASURE_INTERVAL_MS }],
+      sources: [{ source: name, options: standard, intervalMs: MEASURE_INTERVAL_MS }],
       durationMs: MEASURE_MS,
       keepAlive: true,
     });

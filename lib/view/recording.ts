@@ -10,8 +10,17 @@ import { ABSENT, count, numberOf, significant } from './numbers.ts';
 import { formatTable, printable, type Row, wrap } from './table.ts';
 import type { RenderOptions } from './terminal.ts';
 
-/** More lines than this are not read: the rest is in `--json`. */
-const MAX_LINES = 40;
+/** Columns of one table that are shown, unless all are asked for: more are not read. */
+const COLUMNS = 10;
+/** The same between two marks, where all tables come once more. */
+const SECTION_COLUMNS = 5;
+const STATES = 20;
+
+/** How much of a recording is shown. */
+export interface RecordingRenderOptions extends RenderOptions {
+  /** Every column that moved and every state. Default false: of each table the columns that tell most. */
+  readonly all?: boolean;
+}
 
 /** Tables of the recorder that are empty in most recordings. */
 const ASIDE = ['mark', 'span', 'state'];
@@ -29,6 +38,29 @@ function quantity(value: number, unit: string, perSecond: boolean): string {
   return `${shown}${unit === '1' || unit === '' ? '' : ` ${unit}`}${rate}`;
 }
 
+/** What a counter gained; how far a gauge swung, as a share of its largest value. */
+function weight({ total, min, max }: ColumnSummary): number {
+  return total ?? (max - min) / (Math.max(Math.abs(min), Math.abs(max)) || 1);
+}
+
+/**
+ * The columns that tell most, in the order of the table: by turns the counter that gained most and the gauge that swung
+ * most, and no second entity (device, CPU) of a column before each column had its turn.
+ */
+function mostTelling(columns: readonly ColumnSummary[], most: number): readonly ColumnSummary[] {
+  if (columns.length <= most) return columns;
+  const ranked = (of: ColumnSummary['of']): ColumnSummary[] => {
+    const kind = columns.filter((each) => each.of === of).sort((a, b) => weight(b) - weight(a));
+    const seen = new Set<string>();
+    const first = kind.filter(({ column }) => !seen.has(column) && seen.add(column));
+    return [...new Set([...first, ...kind])];
+  };
+  const [counters, gauges] = [ranked('rate'), ranked('value')];
+  const byTurns = columns.flatMap((_, at) => [counters[at], gauges[at]]);
+  const chosen = new Set(byTurns.filter((each) => each !== undefined).slice(0, most));
+  return columns.filter((each) => chosen.has(each));
+}
+
 const significantNumber = (value: number): number => Math.round(value);
 
 function movedRows(columns: readonly ColumnSummary[]): Row[] {
@@ -44,14 +76,19 @@ function movedRows(columns: readonly ColumnSummary[]): Row[] {
   });
 }
 
+interface Layout {
+  readonly paint: Paint;
+  readonly width: number;
+}
+
 function moved(
   columns: readonly ColumnSummary[],
   moreKeys: number,
-  paint: Paint,
-  width: number,
+  most: number,
+  { paint, width }: Layout,
 ): string[] {
   if (columns.length === 0) return ['    nothing moved'];
-  const shown = columns.slice(0, MAX_LINES);
+  const shown = mostTelling(columns, most);
   const right = { align: 'right' } as const;
   const lines = formatTable(
     [
@@ -66,7 +103,9 @@ function moved(
     { paint, width, indent: '    ' },
   );
   if (columns.length > shown.length) {
-    lines.push(`    and ${numberOf(columns.length - shown.length, 'more column')}: --json`);
+    lines.push(
+      `    and ${numberOf(columns.length - shown.length, 'more column')}: warpgauge show --all`,
+    );
   }
   if (moreKeys > 0)
     lines.push(
@@ -120,10 +159,25 @@ const ENDS: Readonly<Record<RecordingSummary['end'], string>> = {
   recovered: 'the recorder was killed; recovered',
 };
 
+/** What could not be had, or not at the asked rate, in one line. */
+export function stateLine(row: RecordingSummary['states'][number]): string {
+  const { table, key, field, state, reason, code } = row;
+  const what = [table, key, field].filter((part) => part !== '').join(' ');
+  const why = reason === '' ? '' : `, ${reason}`;
+  // The rate that it can do here; of all other states the code is a number of the kernel or the driver.
+  const rate = reason === 'too_slow' && code > 0 ? `: once in ${formatDuration(code)} at best` : '';
+  return `${what}: ${state}${why}${rate}`;
+}
+
 /** `warpgauge show`, and what `record` prints at its end. */
-export function renderRecording(summary: RecordingSummary, options: RenderOptions): string {
+export function renderRecording(
+  summary: RecordingSummary,
+  options: RecordingRenderOptions,
+): string {
   const paint = painter(options.colour);
-  const { width } = options;
+  const { width, all = false } = options;
+  const layout = { paint, width };
+  const limit = (most: number): number => (all ? Number.POSITIVE_INFINITY : most);
   const end = summary.running ? 'still being written' : ENDS[summary.end];
   const lines = [
     `${paint('bold', printable(summary.dir))}  ${formatDuration(summary.durationNs)}, ${end}${summary.simulated ? paint('yellow', ' (Simulated)') : ''}`,
@@ -141,7 +195,7 @@ export function renderRecording(summary: RecordingSummary, options: RenderOption
   for (const { name, moved: columns, moreKeys, kind, rows } of summary.tables) {
     if (['clock', 'state', 'mark'].includes(name) || rows === 0) continue;
     lines.push('', `  ${paint('bold', name)}${kind === 'sample' ? '' : ` (${kind}s)`}`);
-    lines.push(...moved(columns, moreKeys, paint, width));
+    lines.push(...moved(columns, moreKeys, limit(COLUMNS), layout));
   }
   for (const section of summary.sections) {
     lines.push(
@@ -150,17 +204,19 @@ export function renderRecording(summary: RecordingSummary, options: RenderOption
     );
     for (const { name, rows, moved: columns } of section.tables) {
       if (rows === 0) continue;
-      lines.push(`   ${name}: ${numberOf(rows, 'row')}`, ...moved(columns, 0, paint, width));
+      lines.push(
+        `   ${name}: ${numberOf(rows, 'row')}`,
+        ...moved(columns, 0, limit(SECTION_COLUMNS), layout),
+      );
     }
   }
   const missing = summary.states.filter(({ state }) => state !== 'ok');
   if (missing.length > 0) lines.push('', `  ${paint('bold', 'what could not be had')}`);
-  for (const { table, key, field, state, reason } of missing.slice(0, MAX_LINES)) {
-    const what = [table, key, field].filter((part) => part !== '').join(' ');
-    lines.push(
-      ...wrap(`${what}: ${state}${reason === '' ? '' : `, ${reason}`}`, width, '    ', '      '),
-    );
+  for (const state of missing.slice(0, limit(STATES))) {
+    lines.push(...wrap(stateLine(state), width, '    ', '      '));
   }
+  const more = missing.length - limit(STATES);
+  if (more > 0) lines.push(`    and ${numberOf(more, 'more line')}: warpgauge show --all`);
   return lines.join('\n');
 }
 

@@ -183,6 +183,7 @@ Napi::Value OpenSampler(const Napi::CallbackInfo& info) {
   SamplerOptions options;
   options.batch_ns = given.Integer("batchNs", 1, kMaxInteger);
   options.max_undelivered_bytes = given.Integer("maxUndeliveredBytes", 1, kMaxInteger);
+  options.may_lack_all = given.Flag("mayLackAll");
   if (!given.status().ok()) return Throw(env, given.status());
   std::vector<SamplerSource> sources;
   Status status = ReadSources(env, info[0], &sources);

@@ -96,7 +96,7 @@ Status SamplerCore::OpenAll() {
               .code = status.number()});
     if (first.ok()) first = std::move(status);
   }
-  if (working == 0 && !first.ok()) return first;
+  if (working == 0 && !first.ok() && !options_.may_lack_all) return first;
   if (cancelled_.load(std::memory_order_acquire)) return Status::Ok();
   for (const auto& table : tables_) table->outlet->Prepare();
   lanes_ = MakeLanes();

@@ -25,6 +25,8 @@ struct SamplerSource {
 struct SamplerOptions {
   int64_t batch_ns = 100'000'000;
   int64_t max_undelivered_bytes = 64 << 20;
+  // Whether it opens although none of its sources can be had, because the caller has others.
+  bool may_lack_all = false;
 };
 
 // A row of the `state` table.

@@ -90,7 +90,7 @@ test('bad arguments and existing files get one line that says what to do', () =>
   assert.deepEqual([again.code, again.stdout], [1, '']);
   assert.match(
     again.stderr,
-    /^warpgauge: [^\n]*exists[^\n]*\(ERR_OUTPUT\)\nfix: [^\n]*--force[^\n]*\n$/,
+    /^warpgauge: [^\n]*exists[^\n]*\(ERR_OUTPUT\) - fix: [^\n]*--force[^\n]*\n$/,
   );
   assert.equal(warpgauge([...args, '--force']).code, 0);
 });

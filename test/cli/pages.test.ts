@@ -139,6 +139,6 @@ test('a size or node that the machine lacks is exit 1 with the choice', (t) => {
   const at = machine(t);
   const size = pages(at, 'plan', '--pages', '16MiB=4');
   assert.equal(size.status, 1);
-  assert.match(size.stderr, /ERR_PAGE_KIND_UNSUPPORTED\)\nfix: Choose a size that exists: 2 MiB/);
+  assert.match(size.stderr, /ERR_PAGE_KIND_UNSUPPORTED\) - fix: Choose a size that exists: 2 MiB/);
   assert.match(pages(at, 'plan', '--pages', '2m=4', '--node', '9').stderr, /ERR_NUMA_NODE/);
 });

@@ -86,6 +86,8 @@ test('rows and missed add up to the deadlines; manifest and summary keep to thei
   assert.equal(json.code, 0, json.stderr);
   validate('recording-summary-1', JSON.parse(json.stdout));
   assert.equal(warpgauge(['show', dir]).stdout, result.stdout);
+  assert.ok(warpgauge(['show', dir, '--all']).stdout.startsWith(result.stdout.slice(0, 80)));
+  assert.equal(warpgauge(['environment', 'diff', dir, dir]).stdout, 'no difference\n');
   assert.match(warpgauge(['recover', dir]).stdout, /is whole/);
 });
 
@@ -321,7 +323,7 @@ test('a recording that fails does not end its COMMAND', (t) => {
 
 test('bad input gets one line that says what was expected', () => {
   const cases: [string[], number, RegExp][] = [
-    [['--source', 'vmstatt'], 2, /did you mean vmstat\?/],
+    [['--source', 'vmstatt'], 2, /did you mean vmstat\? - fix: warpgauge sources\n$/],
     [['--source', 'vmstat:interval=0'], 2, /50us to 24h/],
     [['--source', 'vmstat:intervall=1s'], 2, /did you mean interval\?/],
     [['--duration', '0s'], 2, /above 0/],
@@ -351,7 +353,7 @@ test('a folder that exists is refused with the way out', () => {
   assert.equal(record().code, 0);
   const refused = record();
   assert.equal(refused.code, 1);
-  assert.match(refused.stderr, /ERR_OUTPUT\)\nfix: .*--force/);
+  assert.match(refused.stderr, /^warpgauge: [^\n]+\(ERR_OUTPUT\) - fix: [^\n]*--force[^\n]*\n$/);
   assert.equal(record('--force').code, 0);
 });
 
@@ -380,6 +382,13 @@ test('sources lists tables and fields with what they cost here', () => {
   assert.ok(table.costP50Ns > 0 && table.costP99Ns >= table.costP50Ns);
   assert.ok(table.highestHz > 10 && table.highestHz <= 20_000);
   assert.ok(table.fields.some(({ name }: { name: string }) => name === 'pgfault'));
+  for (const { name, unavailable } of list.sources) {
+    assert.notEqual(unavailable?.code, 'ERR_INVALID_ARGUMENT', `${name}: ${unavailable?.message}`);
+  }
+  const perf = list.sources.find(({ name }: { name: string }) => name === 'perf');
+  if (perf.unavailable === null) {
+    assert.ok(perf.tables[0].fields.some(({ name }: { name: string }) => name === 'page_faults'));
+  }
   const text = warpgauge(['sources']);
   assert.equal(text.code, 0);
   assert.match(text.stdout, /pgfault/);

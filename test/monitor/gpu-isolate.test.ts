@@ -68,6 +68,42 @@ test('isolated and not isolated sources share a sampler', NEEDS_FAKE, async () =
   assert(performance.now() - begin < 1500, `closing took ${performance.now() - begin} ms`);
 });
 
+test(
+  'an isolated source, or a table of the script, is enough: what else is lacking is a state',
+  NEEDS_FAKE,
+  async () => {
+    using _fake = new FakeGpus();
+    const absent = monitor.gpu({ devices: ['GPU-00000000-0000-0000-0000-00000000dead'] });
+    await assert.rejects(monitor.sample({ sources: [absent] }), { code: 'ERR_NO_DEVICE' });
+    await using sampler = await monitor.sample({
+      sources: [monitor.gpu(OPTIONS), absent],
+      batchMs: 20,
+    });
+    rowsOf(await collect(sampler, (all) => all.has('gpu')), 'gpu');
+    const { source, state, reason } = sampler.states[0] ?? {};
+    assert.deepEqual(
+      { source, state, reason },
+      { source: 'gpu@2', state: 'unavailable', reason: 'no_device' },
+    );
+
+    const requests = await monitor.table({ name: 'requests', schema: { latency_ns: 'u64' } });
+    for (const lacking of [
+      absent,
+      { ...absent, options: { ...absent.options, isolate: 'true' } },
+    ]) {
+      await using fed = await monitor.sample({
+        sources: [lacking],
+        tables: [requests],
+        batchMs: 20,
+      });
+      requests.append({ latency_ns: 7 });
+      const rows = await collect(fed, (all) => all.has('requests') && all.has('state'));
+      assert.equal(rowsOf(rows, 'requests')[0]?.['latency_ns'], 7n);
+      assert.equal(rowsOf(rows, 'state')[0]?.['state'], 'unavailable');
+    }
+  },
+);
+
 test('what an isolated source cannot have is an error here', NEEDS_FAKE, async () => {
   using _fake = new FakeGpus('nvml.gone = 1\n');
   await assert.rejects(

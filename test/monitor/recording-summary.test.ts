@@ -9,7 +9,7 @@ import { openRecording } from '#lib/monitor/recording/open-recording';
 import { recordWith } from '#lib/monitor/recording/record';
 import { jsonLines, onlyTable, streamArrow, streamRows } from '#lib/monitor/recording/row-stream';
 import { isoTime, summarize } from '#lib/monitor/recording/summary';
-import { renderRecording } from '#lib/view/recording';
+import { renderRecording, stateLine } from '#lib/view/recording';
 import { recordingStatus } from '#lib/view/recording-status';
 import { FedSampler, fedBatch, fedSchema, fedTable } from './fed-sampler.js';
 
@@ -79,6 +79,72 @@ test('a summary tells rows, losses, what moved, and the same between marks', asy
   assert.match(text, /disk +1\.00 ms +200 +200 +3 +0 +Simulated/);
   assert.match(text, /disk1 faults/);
   assert.ok(text.split('\n').every((line) => line.length <= 120));
+});
+
+test('of many columns those that tell most are shown, all with all', async () => {
+  const column = (name: string, key: string | null, total: number | null, max: number) => ({
+    ...{
+      column: name,
+      key,
+      unit: '1',
+      total,
+      min: 0.5,
+      median: 1,
+      p99: 1,
+      max,
+      approximate: false,
+    },
+    of: total === null ? ('value' as const) : ('rate' as const),
+  });
+  const cpus = Array.from({ length: 40 }, (_, cpu) => column('idle', `cpu${cpu}`, 1e6 + cpu, 9));
+  const counters = Array.from({ length: 20 }, (_, at) => column(`counter_${at}`, null, at, 1));
+  const gauges = Array.from({ length: 20 }, (_, at) => column(`gauge_${at}`, null, null, 1 + at));
+  const out = join(root, 'many');
+  const sampler = new FedSampler(
+    [fedTable('disk', schema)],
+    [{ table: 'disk', batch: fedBatch(schema, 0, 10, 2) }],
+  );
+  await (await recordWith(async () => sampler, { out, sources: [], durationMs: 1 })).done;
+  const whole = await summarize(await openRecording(out));
+  const moved = [...cpus, ...counters, ...gauges];
+  const states = Array.from({ length: 30 }, (_, at) => ({
+    ...{ table: 'disk', key: '', field: `field${at}` },
+    ...{ state: 'unavailable', reason: 'not_supported', code: 0 },
+  }));
+  const tables = whole.tables.map((table) => ({ ...table, moved }));
+  const summary = { ...whole, tables, states };
+  const options = { colour: false, width: 120 };
+  const short = renderRecording(summary, options);
+  const shown = [...short.matchAll(/^ {4}(?:cpu\d+ )?((?:idle|counter|gauge)\S*) /gm)].map(
+    ([, name]) => name,
+  );
+  assert.deepEqual(shown, [
+    'idle',
+    ...[16, 17, 18, 19].map((n) => `counter_${n}`),
+    ...[15, 16, 17, 18, 19].map((n) => `gauge_${n}`),
+  ]);
+  assert.match(short, /cpu39 idle/);
+  assert.match(short, /and 70 more columns: warpgauge show --all/);
+  assert.match(
+    short,
+    /disk field19: unavailable, not_supported\n {4}and 10 more lines: warpgauge show --all/,
+  );
+  const all = renderRecording(summary, { ...options, all: true });
+  assert.equal([...all.matchAll(/^ {4}cpu\d+ idle /gm)].length, 40);
+  assert.match(all, /disk field29: /);
+  assert.doesNotMatch(all, /and \d+ more/);
+});
+
+test('a state tells the rate that can be had', () => {
+  const row = { table: 'perf', key: '', field: '', state: 'degraded' };
+  assert.equal(
+    stateLine({ ...row, reason: 'too_slow', code: 2_500_000 }),
+    'perf: degraded, too_slow: once in 2.50 ms at best',
+  );
+  assert.equal(
+    stateLine({ ...row, reason: 'no_permission', code: 13 }),
+    'perf: degraded, no_permission',
+  );
 });
 
 test('times as text keep their nanoseconds', () => {

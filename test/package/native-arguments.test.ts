@@ -16,7 +16,7 @@ const sample = { op: 'DtoH', pin: 'none', state: 'cold', kind: '4k', bytes: 6553
   condition: false, fill: true, flushBytes: 0, dropPage: -1, stretch: 0 };
 const region = { bytes: 65536, pages: '4k', numaNode: -1, lock: false, shared: false, populate: true, threads: 0 };
 const child = { parentPid: 1, cpu: -1 };
-const sampler = { sources: [], batchNs: 1e8, maxUndeliveredBytes: 1e6 };
+const sampler = { sources: [], batchNs: 1e8, maxUndeliveredBytes: 1e6, mayLackAll: false };
 const whole = { openSampler: sampler, openBackend: host, runSample: sample, allocateRegion: region, enterChild: child }[name];
 if (name === 'runSample') binding.openBackend(host);
 const wrong = [undefined, null, true, -1e300, NaN, 0.5, 2 ** 60, 'x', {}, [], Symbol('s'), 1n, () => 1, new ArrayBuffer(8)];

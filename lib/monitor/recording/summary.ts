@@ -82,6 +82,8 @@ export interface RecordingSummary {
     readonly field: string;
     readonly state: string;
     readonly reason: string;
+    /** errno or nvmlReturn_t; of `too_slow` the shortest interval that can be kept here, ns. 0: none. */
+    readonly code: number;
   }[];
 }
 
@@ -276,6 +278,7 @@ async function statesOf(recording: OpenRecording): Promise<RecordingSummary['sta
     field: text(row, 'field'),
     state: text(row, 'state'),
     reason: text(row, 'reason'),
+    code: Number(table.getChild('code')?.get(row) ?? 0),
   }));
 }
 

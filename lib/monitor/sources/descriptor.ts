@@ -18,6 +18,8 @@ export interface SourceDescriptor {
   readonly help: string;
   readonly defaultIntervalMs: number;
   readonly options: Readonly<Record<string, SourceOption>>;
+  /** Options without which it cannot be opened, as the default set and `warpgauge sources` choose them. */
+  readonly standard?: Readonly<Record<string, string>>;
   /** What it needs beyond being run: "root", "cgroup v2", "NVIDIA driver"; empty for nothing. */
   readonly needs: string;
 }

@@ -51,6 +51,8 @@ export const perfDescriptor: SourceDescriptor = {
       /^(cpu|thread)$/,
     ),
   },
+  // Software counters, which every machine has.
+  standard: { events: 'page-faults+context-switches' },
   needs:
     'perf events (kernel.perf_event_paranoid <= 2 for own processes, <= 0 for cpu, cgroup and system)',
 };
