@@ -6,7 +6,7 @@ import { HeldCommand, whyNotStartable } from '../monitor/recording/held-command.
 import { openRecording } from '../monitor/recording/open-recording.ts';
 import { record } from '../monitor/recording/record.ts';
 import type { Recording } from '../monitor/recording/recorder.ts';
-import { streamArrow, streamRows } from '../monitor/recording/row-stream.ts';
+import { type ByteSink, streamArrow, streamRows } from '../monitor/recording/row-stream.ts';
 import { summarize } from '../monitor/recording/summary.ts';
 import { sample } from '../monitor/sampler.ts';
 import { nameInstances, parseSourceSpec } from '../monitor/source-spec.ts';
@@ -196,13 +196,21 @@ function sourcesOf({ source }: RecordFlags, target: Target): SourceSpec[] {
   return nameInstances(aim(named.length > 0 ? named : defaultSources(target), target));
 }
 
-/** Writes to standard output with its back-pressure; false when its reader went away. */
-async function writeOut(bytes: Uint8Array | string): Promise<boolean> {
+/** Writes to standard output with its back-pressure; false when its reader went away or its disk is full. */
+function outputSink(): ByteSink {
   const { stdout } = process;
-  if (!stdout.writable || stdout.destroyed) return false;
-  if (stdout.write(bytes)) return true;
-  await Promise.race([once(stdout, 'drain'), once(stdout, 'close')]).catch(() => undefined);
-  return stdout.writable;
+  // A file stays writable after an error: without this every batch would fail anew.
+  let failed = false;
+  stdout.once('error', () => {
+    failed = true;
+  });
+  const isOpen = (): boolean => !failed && stdout.writable && !stdout.destroyed;
+  return async (bytes) => {
+    if (!isOpen()) return false;
+    if (stdout.write(bytes)) return true;
+    await Promise.race([once(stdout, 'drain'), once(stdout, 'close')]).catch(() => undefined);
+    return isOpen();
+  };
 }
 
 async function stream(
@@ -220,7 +228,7 @@ async function stream(
   tellStates(sampler.states);
   child?.release();
   child?.ended.then(() => sampler.close()).catch(reportFailure);
-  await (flags.jsonl ? streamRows : streamArrow)(sampler, writeOut);
+  await (flags.jsonl ? streamRows : streamArrow)(sampler, outputSink());
 }
 
 const defaultFolder = (): string =>

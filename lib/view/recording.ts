@@ -32,7 +32,7 @@ const grouped = (value: number | null): string =>
 function quantity(value: number, unit: string, perSecond: boolean): string {
   const rate = perSecond ? '/s' : '';
   if (unit === 'bytes' && value >= 0) return `${formatBytes(significantNumber(value))}${rate}`;
-  if (unit === 'ns' && !perSecond) return formatDuration(value);
+  if (unit === 'ns') return `${formatDuration(value)}${rate}`;
   const shown =
     Number.isInteger(value) || Math.abs(value) >= 1e4 ? grouped(value) : significant(value, 4);
   return `${shown}${unit === '1' || unit === '' ? '' : ` ${unit}`}${rate}`;

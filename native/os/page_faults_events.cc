@@ -78,7 +78,8 @@ Status IoctlFailure(int error) {
 
 Status Gone(pid_t pid) {
   return Status("ERR_GONE", "page-faults: there is no process " + std::to_string(pid))
-      .WithSource("/proc", ESRCH);
+      .WithSource("/proc", ESRCH)
+      .WithFix("ps -e -o pid,args");
 }
 
 }  // namespace

@@ -351,7 +351,10 @@ Status ResolveTracepoint(const std::string& root, const PerfSyntax& syntax, Perf
       for (const std::string& name : NearNames(syntax.name, ListFolder(events))) {
         near.push_back(name + ":" + syntax.event);
       }
-      return UnknownEvent(event->text, "there is no tracepoint subsystem of that name", near);
+      Status unknown =
+          UnknownEvent(event->text, "there is no tracepoint subsystem of that name", near);
+      if (!near.empty()) return unknown;
+      return std::move(unknown).WithFix("ls " + events);
     }
     for (const std::string& name : NearNames(syntax.event, subsystem)) {
       near.push_back(syntax.name + ":" + name);

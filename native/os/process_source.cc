@@ -275,7 +275,8 @@ class ProcessSource : public Source {
     }
     if (processes_.empty()) {
       return Status("ERR_GONE", "process: there is no process " + std::to_string(pid_))
-          .WithSource("/proc", ESRCH);
+          .WithSource("/proc", ESRCH)
+          .WithFix("ps -e -o pid,args");
     }
     for (TableSpec& table : tables_) table.rows_per_tick = static_cast<uint32_t>(processes_.size());
     if (!is_tree_) ExplainColumns(*processes_[0]);

@@ -77,8 +77,9 @@ Result<TaskWatch> TaskWatch::Open(pid_t pid) {
   }
   if (watch.fd_ < 0 || watch.IsGone()) {
     return Status(
-        "ERR_GONE",
-        "Expected a running task but there is none with the number " + std::to_string(pid));
+               "ERR_GONE",
+               "Expected a running task but there is none with the number " + std::to_string(pid))
+        .WithFix("ps -e -o pid,args");
   }
   return watch;
 }

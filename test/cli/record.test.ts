@@ -304,7 +304,7 @@ test('a full standard output is a failure', { skip: !existsSync('/dev/full') }, 
   const args = ['-c', script, 'sh', process.execPath, MAIN];
   const { status, stderr } = spawnSync('sh', args, { encoding: 'utf8' });
   assert.equal(status, 1);
-  assert.match(stderr, /cannot write to standard output/);
+  assert.match(stderr, /^warpgauge: cannot write to standard output[^\n]+\n$/);
 });
 
 test('a recording that fails does not end its COMMAND', (t) => {

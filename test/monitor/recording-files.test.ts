@@ -211,6 +211,23 @@ test('marks of the script and of another process, in the order of time', async (
   await assert.rejects(mark(root, 'nowhere'), { code: 'ERR_RECORDING' });
 });
 
+test('recover copies the marks that a killed recorder did not come to take, once', async () => {
+  const dir = await recorded(2, 12);
+  const { manifest, uncopiedMarks } = await openRecording(dir);
+  assert.deepEqual(await uncopiedMarks(), []);
+  const line = (name: string, at: bigint): string =>
+    `${JSON.stringify({ monotonicNs: String(at), name, attributes: { batch: 8 } })}\n`;
+  await writeFile(join(dir, 'marks.jsonl'), line('late', 5n) + line('später ☃', 7n));
+  assert.equal((await recover(dir)).changed, true);
+  assert.deepEqual(await (await openRecording(dir)).uncopiedMarks(), []);
+  const marks = pl.readIPCStream(await readFile(join(dir, 'mark.arrows')));
+  assert.deepEqual(marks.getColumn('name').toArray(), ['late', 'später ☃']);
+  assert.deepEqual(marks.getColumn('attributes').toArray(), ['{"batch":8}', '{"batch":8}']);
+  const [first] = await (await openRecording(dir)).marks();
+  assert.equal(first?.time, 5n + BigInt(manifest.clock.utcOffsetNs));
+  assert.equal((await recover(dir)).changed, false);
+});
+
 test('a file cut at any byte is read up to its last whole batch, and recovered so that Polars opens it', async () => {
   const dir = await recorded(3, 12, (batch) => 2 + batch);
   const path = join(dir, 'disk.arrows');

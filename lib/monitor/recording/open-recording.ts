@@ -40,6 +40,8 @@ export interface OpenRecording {
   batches(name: string): AsyncGenerator<RecordBatch, void, undefined>;
   /** Everything that was named, in the order of time. */
   marks(): Promise<Mark[]>;
+  /** Those of them that other processes set and that a killed recorder did not come to copy into its table. */
+  uncopiedMarks(): Promise<Mark[]>;
 }
 
 interface Scanned {
@@ -66,8 +68,13 @@ async function scanFile(path: string): Promise<{ scan: StreamScan; schema: Schem
   try {
     file = await open(path, 'r');
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw cause;
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return null;
+    throw new WarpgaugeError('ERR_RECORDING', `Cannot read ${path}: ${message}`, {
+      source: path,
+      cause,
+      ...(code === 'EACCES' ? { fix: `sudo chmod a+r ${path}` } : {}),
+    });
   }
   try {
     const scan = await scanStream(file);
@@ -125,6 +132,19 @@ export async function openRecording(dir: string): Promise<OpenRecording> {
       `Expected a table of ${dir} (${names.join(', ')}) but received ${JSON.stringify(name)}${didYouMean(name, names)}`,
     );
   };
+  const copied = async (): Promise<Mark[]> => {
+    const marks: Mark[] = [];
+    if (!scanned.has('mark')) return marks;
+    for await (const batch of readBatches(find('mark'))) marks.push(...marksOf(batch));
+    return marks;
+  };
+  const uncopied = async (): Promise<Mark[]> => {
+    const inbox = await readFile(join(dir, MARKS_FILE)).catch(() => Buffer.alloc(0));
+    const id = ({ time, name }: Mark): string => `${time} ${name}`;
+    const known = new Set((await copied()).map(id));
+    const { marks } = parseInbox(inbox, BigInt(manifest.clock.utcOffsetNs));
+    return marks.filter((mark) => !known.has(id(mark)));
+  };
   const environment = await readFile(join(dir, ENVIRONMENT_FILE), 'utf8').then(
     JSON.parse,
     () => null,
@@ -144,17 +164,8 @@ export async function openRecording(dir: string): Promise<OpenRecording> {
     },
     batches: (name) => readBatches(find(name)),
     async marks() {
-      const marks: Mark[] = [];
-      if (scanned.has('mark')) {
-        for await (const batch of readBatches(find('mark'))) marks.push(...marksOf(batch));
-      }
-      // Marks of other processes that a killed recorder did not come to copy.
-      const inbox = await readFile(join(dir, MARKS_FILE)).catch(() => Buffer.alloc(0));
-      const known = new Set(marks.map(({ time, name }) => `${time} ${name}`));
-      for (const mark of parseInbox(inbox, BigInt(manifest.clock.utcOffsetNs)).marks) {
-        if (!known.has(`${mark.time} ${mark.name}`)) marks.push(mark);
-      }
-      return marks.sort(byTime);
+      return [...(await copied()), ...(await uncopied())].sort(byTime);
     },
+    uncopiedMarks: uncopied,
   };
 }

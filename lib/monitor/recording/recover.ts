@@ -12,8 +12,11 @@ import {
   readManifest,
   writeManifest,
 } from './manifest.ts';
+import { openRecording } from './open-recording.ts';
 import { outputError } from './output-error.ts';
+import { markRow, markTable } from './own-tables.ts';
 import { scanStream } from './stream-scan.ts';
+import { StreamSerializer } from './stream-serializer.ts';
 
 /** What `recover` did to one table. */
 export interface RecoveredTable {
@@ -69,6 +72,32 @@ async function recoverTable(dir: string, { name, file }: ManifestTable): Promise
   }
 }
 
+/** Appends the marks of other processes that the killed recorder did not come to copy; how many. */
+async function takeMarks(dir: string, { file }: ManifestTable): Promise<number> {
+  const { uncopiedMarks } = await openRecording(dir);
+  const marks = await uncopiedMarks();
+  if (marks.length === 0) return 0;
+  const table = markTable();
+  const serializer = new StreamSerializer();
+  serializer.begin(table.info.schema);
+  const bytes = Buffer.concat([
+    ...serializer.serialize(table.batch(marks.map(markRow))),
+    END_OF_STREAM,
+  ]);
+  const handle = await open(join(dir, file), 'r+');
+  try {
+    // In the place of the end of the stream. Cut off here, the file ends with its last whole batch, as before.
+    const { size } = await handle.stat();
+    await handle.write(bytes, 0, bytes.length, size - END_OF_STREAM.length);
+    await handle.sync();
+  } catch (cause) {
+    throw outputError(join(dir, file), cause);
+  } finally {
+    await handle.close();
+  }
+  return marks.length;
+}
+
 async function digest(path: string): Promise<{ sha256: string; bytes: number }> {
   const hash = createHash('sha256');
   let bytes = 0;
@@ -91,7 +120,15 @@ export async function recover(dir: string): Promise<RecoverResult> {
   const tables: RecoveredTable[] = [];
   const described: ManifestTable[] = [];
   for (const table of manifest.tables) {
-    const recovered = await recoverTable(dir, table);
+    let recovered = await recoverTable(dir, table);
+    if (table.name === 'mark' && !recovered.removed) {
+      const more = await takeMarks(dir, table);
+      recovered = {
+        ...recovered,
+        rows: recovered.rows + more,
+        changed: recovered.changed || more > 0,
+      };
+    }
     tables.push(recovered);
     if (recovered.removed) continue;
     const whole = await digest(join(dir, table.file));
