@@ -386,6 +386,10 @@ test('sources lists tables and fields with what they cost here', () => {
     assert.notEqual(unavailable?.code, 'ERR_INVALID_ARGUMENT', `${name}: ${unavailable?.message}`);
   }
   const perf = list.sources.find(({ name }: { name: string }) => name === 'perf');
+  const memory = list.sources
+    .find(({ name }: { name: string }) => name === 'process')
+    .tables.find(({ name }: { name: string }) => name === 'process.memory');
+  assert.ok(memory.costP50Ns > 0, 'a table that ticks once a second has a cost too');
   if (perf.unavailable === null) {
     assert.ok(perf.tables[0].fields.some(({ name }: { name: string }) => name === 'page_faults'));
   }
