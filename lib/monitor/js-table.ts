@@ -72,6 +72,9 @@ export class ScriptTable implements JsTable {
 
   constructor(arrow: ArrowLibrary, options: JsTableOptions) {
     const { name, schema, keys = [], grain = 'one row per append', kind = 'event' } = options;
+    if (typeof name !== 'string' || typeof schema !== 'object' || schema === null) {
+      throw invalidArgument('table', 'a name and a schema', options);
+    }
     if (!/^[a-z][a-z0-9_.-]*$/.test(name) || RESERVED.includes(name) || name.endsWith('.name')) {
       throw invalidArgument(
         'name',
@@ -103,6 +106,7 @@ export class ScriptTable implements JsTable {
   }
 
   append(row: Row): void {
+    if (typeof row !== 'object' || row === null) throw invalidArgument('row', 'an object', row);
     const given = row['time'] === undefined ? { time: now(), ...row } : row;
     for (const sink of this.#sinks) sink.append(given);
   }

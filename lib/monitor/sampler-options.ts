@@ -10,6 +10,8 @@ const DAY_MS = 86_400_000;
 const DEFAULT_BATCH_MS = 100;
 const DEFAULT_UNDELIVERED_BYTES = 64 * MiB;
 
+const INSTANCE = /^[A-Za-z][\w.@-]*$/;
+
 /** A number of milliseconds as whole nanoseconds. */
 function nanoseconds(name: string, ms: number, least: number, most: number): number {
   if (typeof ms !== 'number' || !(ms >= least && ms <= most)) {
@@ -65,8 +67,21 @@ export interface CheckedOptions {
 }
 
 export function checkOptions(options: SampleOptions): CheckedOptions {
-  if (!Array.isArray(options.sources)) {
-    throw invalidArgument('sources', 'a list such as [monitor.vmstat()]', options.sources);
+  if (!Array.isArray(options?.sources)) {
+    throw invalidArgument('sources', 'a list such as [monitor.vmstat()]', options?.sources);
+  }
+  for (const spec of options.sources as readonly (SourceSpec | null | undefined)[]) {
+    if (
+      typeof spec?.source !== 'string' ||
+      typeof spec.options !== 'object' ||
+      spec.options === null
+    ) {
+      throw invalidArgument('sources', 'what monitor.vmstat() and its siblings make', spec);
+    }
+    if (spec.instance !== undefined && !INSTANCE.test(spec.instance)) {
+      // It becomes the name of a file.
+      throw invalidArgument('instance', 'letters, digits, _ - . and @', spec.instance);
+    }
   }
   const specs = nameInstances(options.sources);
   const requests = specs.map(requestOf);

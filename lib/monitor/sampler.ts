@@ -1,5 +1,6 @@
 import { type Binding, loadBinding, type NativeSamplerStats } from '../addon.ts';
 import { invalidArgument, WarpgaugeError } from '../errors.ts';
+import { attributesText } from './attributes.ts';
 import { NativeTableReader } from './batch.ts';
 import type { ArrowLibrary } from './columns.ts';
 import { column, FedTable, type FedTableSpec, fedInfo, TIME } from './fed-table.ts';
@@ -227,8 +228,7 @@ export class NativeSampler implements Sampler, Running {
   mark(name: string, attributes?: Readonly<Record<string, string | number | boolean>>): void {
     this.#checkOpen();
     if (typeof name !== 'string' || name === '') throw invalidArgument('name', 'a name', name);
-    const text = attributes === undefined ? null : JSON.stringify(attributes);
-    this.#mark.append({ time: now(), name, attributes: text });
+    this.#mark.append({ time: now(), name, attributes: attributesText(attributes) });
     this.#mark.flush();
   }
 
@@ -399,6 +399,13 @@ export class NativeSampler implements Sampler, Running {
   }
 }
 
+/** A table of the script may have the name of one of a source (`cpu.system`): they would share a file. */
+function checkTableNames(tables: readonly TableInfo[]): void {
+  const names = tables.map(({ name }) => name);
+  const twice = names.find((name, at) => names.indexOf(name) !== at);
+  if (twice !== undefined) throw invalidArgument('tables', 'names that differ', twice);
+}
+
 /**
  * Samples what `sources` name, on threads of its own, until it is closed. Each batch is a whole Arrow record batch over the
  * memory that the thread wrote: nothing is copied. A batch that nobody takes waits; beyond `maxUndeliveredBytes` the oldest
@@ -458,6 +465,7 @@ export async function sample(options: SampleOptions): Promise<Sampler> {
       });
     }
     sampler = new NativeSampler(arrow, binding, id, checked, scripts, isolated);
+    checkTableNames(sampler.tables);
     sampler.start(options.signal);
     return sampler;
   } catch (error) {

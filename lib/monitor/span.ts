@@ -1,4 +1,5 @@
 import { invalidArgument } from '../errors.ts';
+import { attributesText } from './attributes.ts';
 import { now } from './now.ts';
 import { runningSamplers } from './running.ts';
 
@@ -25,17 +26,13 @@ export function span(
   attributes?: Readonly<Record<string, string | number | boolean>>,
 ): Span {
   if (typeof name !== 'string' || name === '') throw invalidArgument('name', 'a name', name);
+  const text = attributesText(attributes);
   const time = now();
   let ended = false;
   const end = (): void => {
     if (ended) return;
     ended = true;
-    const row = {
-      time,
-      duration_ns: now() - time,
-      name,
-      attributes: attributes === undefined ? null : JSON.stringify(attributes),
-    };
+    const row = { time, duration_ns: now() - time, name, attributes: text };
     for (const sampler of runningSamplers()) sampler.endSpan(row);
   };
   return { end, [Symbol.dispose]: end };

@@ -190,6 +190,15 @@ describe('a table that JavaScript feeds', () => {
 });
 
 describe('marks and spans', () => {
+  it('refuse what has no place in their attributes when they are given it', async () => {
+    const table = await requests();
+    await using sampler = await monitor.sample({ sources: [], tables: [table] });
+    const wrong = { batch: 8n } as unknown as Record<string, number>;
+    for (const give of [() => sampler.mark('m', wrong), () => monitor.span('s', wrong)]) {
+      assert.throws(give, { code: 'ERR_INVALID_ARGUMENT', message: /the attribute batch/ });
+    }
+  });
+
   it('become rows of every sampler that runs, on the clock of the samples', async () => {
     const sampler = await monitor.sample({ sources: [monitor.vmstat({ intervalMs: 10 })] });
     const before = monitor.now();
@@ -219,5 +228,29 @@ describe('marks and spans', () => {
     assert.ok(duration >= 15_000_000n && duration <= after - before, String(duration));
     assert.ok((row?.['time'] as bigint) >= before);
     assert.throws(() => monitor.span(''), invalid(/name/));
+  });
+});
+
+describe('what sample() is given', () => {
+  it('is refused where it would name a file elsewhere, or one file twice', async () => {
+    const given = (more: object) => ({ sources: [{ source: 'vmstat', options: {}, ...more }] });
+    for (const options of [
+      given({ instance: '../x' }),
+      given({ instance: '' }),
+      given({ options: null }),
+      { sources: [null] },
+      undefined,
+    ]) {
+      await assert.rejects(monitor.sample(options as monitor.SampleOptions), {
+        code: 'ERR_INVALID_ARGUMENT',
+      });
+    }
+    const tables = [await monitor.table({ name: 'cpu.system', schema: { x: 'u8' } })];
+    await assert.rejects(monitor.sample({ sources: [monitor.cpu()], tables }), {
+      code: 'ERR_INVALID_ARGUMENT',
+      message: /cpu\.system/,
+    });
+    assert.throws(() => monitor.process({ pid: 0 }), { code: 'ERR_INVALID_ARGUMENT' });
+    assert.throws(() => monitor.perf({ events: ['page-faults'], tree: 1.5 }), /process id/);
   });
 });

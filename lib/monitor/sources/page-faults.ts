@@ -2,7 +2,7 @@ import { invalidArgument } from '../../errors.ts';
 import { parseBytes } from '../../units.ts';
 import type { SourceSpec } from '../types.ts';
 import type { SourceDescriptor, SourceOption } from './descriptor.ts';
-import { flagOption, pidOption } from './process-options.ts';
+import { flagOption, pidOption, pids } from './process-options.ts';
 import type { TickOptions } from './tick-options.ts';
 
 const ringBytes: SourceOption = {
@@ -74,8 +74,7 @@ export function pageFaults(options: PageFaultsOptions = {}): SourceSpec {
     source: 'page-faults',
     ...rest,
     options: {
-      ...(pid === undefined ? {} : { pid: String(pid) }),
-      ...(tree === undefined ? {} : { tree: String(tree) }),
+      ...pids({ pid, tree }),
       ...(system === undefined ? {} : { system: String(system) }),
       ...(bytes === undefined ? {} : { ring_bytes: String(bytes) }),
     },

@@ -1,7 +1,7 @@
 import { invalidArgument } from '../../errors.ts';
 import type { SourceSpec } from '../types.ts';
 import type { SourceDescriptor, SourceOption } from './descriptor.ts';
-import { flagOption, pidOption } from './process-options.ts';
+import { flagOption, pidOption, pids } from './process-options.ts';
 import type { TickOptions } from './tick-options.ts';
 
 /** An option that is any text of some form. */
@@ -111,8 +111,8 @@ export interface PerfOptions extends TickOptions {
  */
 export function perf(options: PerfOptions): SourceSpec {
   const { events, pid, tid, tree, cpu, cgroup, system, per, ...rest } = options;
-  const given = { pid, tid, tree, cgroup, system, per, cpu: cpu?.join('+') };
-  const text: Record<string, string> = { events: events.join('+') };
+  const given = { cgroup, system, per, cpu: cpu?.join('+') };
+  const text: Record<string, string> = { events: events.join('+'), ...pids({ pid, tid, tree }) };
   for (const [name, value] of Object.entries(given)) {
     if (value !== undefined) text[name] = String(value);
   }

@@ -16,6 +16,16 @@ export function pidOption(name: string, help: string): SourceOption {
   };
 }
 
+/** Processes that a builder was given, checked as those of the command line are. */
+export function pids(
+  given: Readonly<Record<string, number | undefined>>,
+): Readonly<Record<string, string>> {
+  const named = Object.entries(given).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(
+    named.map(([name, value]) => [name, pidOption(name, '').parse(String(value))]),
+  );
+}
+
 /** An option that is on or off. */
 export function flagOption(name: string, help: string): SourceOption {
   const expects = 'true or false';

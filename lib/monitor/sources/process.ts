@@ -1,6 +1,6 @@
 import type { SourceSpec } from '../types.ts';
 import type { SourceDescriptor } from './descriptor.ts';
-import { pidOption } from './process-options.ts';
+import { pidOption, pids } from './process-options.ts';
 import type { TickOptions } from './tick-options.ts';
 
 export const processDescriptor: SourceDescriptor = {
@@ -49,9 +49,6 @@ export function process(options: ProcessOptions = {}): SourceSpec {
   return {
     source: 'process',
     ...rest,
-    options: {
-      ...(pid === undefined ? {} : { pid: String(pid) }),
-      ...(tree === undefined ? {} : { tree: String(tree) }),
-    },
+    options: { ...pids({ pid, tree }) },
   };
 }
