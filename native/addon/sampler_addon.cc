@@ -72,7 +72,7 @@ int64_t WholeNumber(const Napi::CallbackInfo& info, size_t index, int64_t most) 
 
 SamplerCore::Table* FindTable(const Napi::CallbackInfo& info, const LiveSampler& sampler) {
   const auto& tables = sampler.core->tables();
-  const bool fixed = sampler.core->phase() != SamplerCore::Phase::kOpening;
+  const bool fixed = sampler.core->has_tables();
   const int64_t index = WholeNumber(info, 1, INT32_MAX);
   if (index < 0) return nullptr;
   if (fixed && static_cast<size_t>(index) < tables.size()) {
@@ -237,7 +237,7 @@ Napi::Value OpenedSampler(const Napi::CallbackInfo& info) {
   LiveSampler* sampler = Find(info);
   if (sampler == nullptr) return env.Undefined();
   const SamplerCore::Phase phase = sampler->core->phase();
-  if (phase == SamplerCore::Phase::kOpening) return env.Null();
+  if (!sampler->core->has_tables()) return env.Null();
   if (phase == SamplerCore::Phase::kFailed) return Throw(env, sampler->core->failure());
   const ValueMaker make(env);
   napi_value list = make.Array();
@@ -320,7 +320,7 @@ Napi::Value DrainSampler(const Napi::CallbackInfo& info) {
   if (most < 0) return env.Undefined();
   const ValueMaker make(env);
   napi_value list = make.Array();
-  if (sampler->core->phase() == SamplerCore::Phase::kOpening) return {env, list};
+  if (!sampler->core->has_tables()) return {env, list};
   for (int64_t i = 0; i < most; i++) {
     size_t table = 0;
     const DeliveredSlab delivered = sampler->core->Take(&table);
@@ -440,7 +440,7 @@ Napi::Value SamplerStats(const Napi::CallbackInfo& info) {
   if (sampler == nullptr) return env.Undefined();
   const ValueMaker make(env);
   napi_value object = make.Object();
-  if (sampler->core->phase() == SamplerCore::Phase::kOpening) return env.Null();
+  if (!sampler->core->has_tables()) return env.Null();
   const SamplerStatistics statistics = sampler->core->Statistics();
   const auto number = [&](auto value) { return make.Number(static_cast<double>(value)); };
   make.Set(object, "cpuNs", number(statistics.cpu_ns));

@@ -4,13 +4,12 @@ namespace warpgauge {
 
 int32_t NameList::Code(std::string_view name) {
   const std::scoped_lock lock(mutex_);
-  std::string key(name);
-  const auto found = codes_.find(key);
+  const auto found = codes_.find(name);
   if (found != codes_.end()) return found->second;
   if (names_.size() >= kMaxNames) return -1;
   const auto code = static_cast<int32_t>(names_.size());
-  names_.push_back(key);
-  codes_.emplace(std::move(key), code);
+  names_.emplace_back(name);
+  codes_.emplace(name, code);
   return code;
 }
 

@@ -17,6 +17,8 @@ constexpr int64_t kLeadNs = 2'000'000;
 // Measuring a table ends after this many calls or this time, whichever comes first.
 constexpr int kMeasuredCalls = 5;
 constexpr int64_t kMeasuredNs = 20'000'000;
+// States that wait for a consumer who does not come; what follows is not kept.
+constexpr size_t kMostStates = 65'536;
 
 bool IsLack(const Status& status) {
   for (const char* code :
@@ -54,7 +56,10 @@ SamplerCore::SamplerCore(std::vector<SamplerSource> sources, const SamplerOption
   }
 }
 
-SamplerCore::~SamplerCore() = default;
+// Sources first: one with threads of its own reports states until it is destroyed.
+SamplerCore::~SamplerCore() {
+  for (const auto& opened : sources_) opened->source.reset();
+}
 
 Status SamplerCore::Open(void (*on_ready)(void*), void* argument) {
   Status status = depot_.StartKeeper(this, on_ready, argument);
@@ -234,13 +239,17 @@ void SamplerCore::Flush() {
 }
 
 void SamplerCore::Stop() {
+  if (phase_.load(std::memory_order_acquire) == Phase::kCancelled) return;
   const Phase phase = phase_.exchange(Phase::kStopped, std::memory_order_acq_rel);
   if (phase == Phase::kStopped) return;
   cancelled_.store(true, std::memory_order_release);
   stop_ns_ = MonotonicNs();
   if (phase == Phase::kRunning) StopThreads();
   depot_.StopKeeper();
-  if (phase == Phase::kOpening) return;  // the opener may be making sources and tables still
+  if (phase == Phase::kOpening) {  // the opener may be making sources and tables still
+    phase_.store(Phase::kCancelled, std::memory_order_release);
+    return;
+  }
   // Destroyed here, and not with the last batch, so that files and counters are closed; but what a
   // thread that was left behind may be using lives until that thread ends.
   for (const auto& opened : sources_) {
@@ -331,15 +340,28 @@ void SamplerCore::AddState(const std::string& source, StateChange change) {
   if (change.time_ns == 0) change.time_ns = MonotonicNs();
   {
     const std::scoped_lock lock(states_mutex_);
+    if (states_.size() > kMostStates) return;
+    if (states_.size() == kMostStates) {
+      change = {.table = source,
+                .key = "",
+                .field = "",
+                .state = "degraded",
+                .reason = "too_many_states",
+                .code = 0,
+                .time_ns = change.time_ns};
+    }
     states_.push_back({source, std::move(change)});
   }
   depot_.PokeReady();
 }
 
-std::vector<StateRecord> SamplerCore::StatesSince(size_t from) const {
+std::vector<StateRecord> SamplerCore::StatesSince(size_t from) {
   const std::scoped_lock lock(states_mutex_);
-  if (from >= states_.size()) return {};
-  return {states_.begin() + static_cast<std::ptrdiff_t>(from), states_.end()};
+  const size_t known = from < states_before_ ? 0 : from - states_before_;
+  const size_t taken = std::min(known, states_.size());
+  states_.erase(states_.begin(), states_.begin() + static_cast<std::ptrdiff_t>(taken));
+  states_before_ += taken;
+  return states_;
 }
 
 SamplerStatistics SamplerCore::Statistics() const {

@@ -63,7 +63,9 @@ class SamplerCore final : public Shared {
   // Opens the sources in the background. `on_ready(argument)` is called on the keeper's thread when
   // that has ended, when there are slabs to take and when a state changed; never after Stop.
   Status Open(void (*on_ready)(void*), void* argument);
-  enum class Phase : uint8_t { kOpening, kOpened, kFailed, kRunning, kStopped };
+  // kCancelled: stopped while sources were being opened; the tables are the opener's, not to be
+  // looked at.
+  enum class Phase : uint8_t { kOpening, kOpened, kFailed, kRunning, kStopped, kCancelled };
   [[nodiscard]] Phase phase() const { return phase_.load(std::memory_order_acquire); }
   // Why opening failed.
   [[nodiscard]] const Status& failure() const { return failure_; }
@@ -92,6 +94,11 @@ class SamplerCore final : public Shared {
     uint64_t final_ticks = 0;
     uint64_t final_missed = 0;
   };
+  // True once tables() are fixed: neither while sources are being opened nor if that was cancelled.
+  [[nodiscard]] bool has_tables() const {
+    const Phase now = phase();
+    return now != Phase::kOpening && now != Phase::kCancelled;
+  }
   // Fixed once opened.
   [[nodiscard]] const std::vector<std::unique_ptr<Table>>& tables() const { return tables_; }
   [[nodiscard]] const std::string& SourceOf(const Table& table) const {
@@ -102,7 +109,8 @@ class SamplerCore final : public Shared {
   DeliveredSlab Take(size_t* table);
   // The rows of the last tick as a slab of their own, with one reference; nullptr before the first.
   Slab* Latest(size_t table);
-  [[nodiscard]] std::vector<StateRecord> StatesSince(size_t from) const;
+  // States [from, ...); those before are forgotten.
+  [[nodiscard]] std::vector<StateRecord> StatesSince(size_t from);
   [[nodiscard]] SamplerStatistics Statistics() const;
   // CLOCK_MONOTONIC of tick 0; 0 before Start.
   [[nodiscard]] int64_t start_ns() const { return start_ns_; }
@@ -146,7 +154,8 @@ class SamplerCore final : public Shared {
   int64_t start_ns_ = 0;
   int64_t stop_ns_ = 0;
   mutable std::mutex states_mutex_;
-  std::vector<StateRecord> states_;
+  std::vector<StateRecord> states_;  // those that were not taken yet
+  size_t states_before_ = 0;         // how many were forgotten
 };
 
 }  // namespace warpgauge

@@ -65,7 +65,9 @@ void TableOutlet::HandOver(Slab* slab) {
   }
   const int64_t now_ns = MonotonicNs();
   const uint32_t rows = slab->rows_;
-  const bool filled_early = slab->room() == 0 && now_ns - slab->opened_ns_ < batch_ns_ / 2;
+  // Full, or with less room than the next tick announced.
+  const bool is_full = slab->room() <= slab->layout().capacity / 8;
+  const bool filled_early = is_full && now_ns - slab->opened_ns_ < batch_ns_ / 2;
   if (filled_early) {
     const uint32_t capacity = slab->layout().capacity;
     const uint32_t most = std::max(capacity, MaxCapacity());

@@ -240,7 +240,11 @@ ProcessMaps::Answer ProcessMaps::Find(uint64_t address) {
   return {};
 }
 
-void ProcessMaps::EndLook() {
+void ProcessMaps::EndLook(bool keep_open) {
+  if (!keep_open && query_fd_ >= 0) {
+    close(query_fd_);
+    query_fd_ = -1;
+  }
   if (has_after_) {
     before_.swap(after_);
     has_baseline_ = true;

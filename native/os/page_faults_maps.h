@@ -26,7 +26,7 @@ namespace warpgauge {
 //
 //   maps.BeginLook(now);
 //   for each record in order of time: OnMmap, OnExec or Find
-//   maps.EndLook();
+//   maps.EndLook(true);
 //
 // One thread at a time. Costs about 2 us for each mapping that was touched since the look before.
 class ProcessMaps {
@@ -53,7 +53,8 @@ class ProcessMaps {
   // Records were lost: what is known of the older witness is not to be trusted any more.
   void OnLost();
   Answer Find(uint64_t address);
-  void EndLook();
+  // `keep_open`: whether the file that is queried stays open to the next look.
+  void EndLook(bool keep_open);
 
   [[nodiscard]] int64_t last_look_ns() const { return look_ns_; }
   // errno of the last attempt to read the maps; 0 when it went well.

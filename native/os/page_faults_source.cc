@@ -37,9 +37,14 @@ enum StatisticsColumn : uint32_t {
   kStatRingBytes,
 };
 
-// Rows of one tick lie in one slab; a burst of faults is written as several ticks instead.
+// Rows of one tick lie in one slab; a burst of faults is written as several ticks instead. A slab
+// holds several of them: one that holds a single one is handed over by every tick, and a consumer
+// who sleeps for seconds then runs out of slots.
 constexpr uint32_t kRowsPerTick = 256;
+constexpr uint32_t kRowsPerSlab = 8 * kRowsPerTick;
 constexpr size_t kMostProcesses = 4096;
+// With more processes than this their maps are opened for each look: descriptors are the host's.
+constexpr size_t kMostKeptOpen = 128;
 constexpr int64_t kSecond = 1'000'000'000;
 constexpr int64_t kStatisticsInterval = 100'000'000;
 
@@ -49,7 +54,7 @@ std::vector<TableSpec> MakeTables(int64_t interval_ns) {
   TableSpec faults;
   faults.kind = TableKind::kEvent;
   faults.grain = "one row per page fault";
-  faults.rows_per_tick = kRowsPerTick;
+  faults.rows_per_tick = kRowsPerSlab;
   faults.columns = {
       {"time", ColumnType::kTime, ColumnKind::kKey, "ns", perf + " time", false, "", ""},
       {"kind", ColumnType::kName, ColumnKind::kKey, "", perf, false, "", ""},
@@ -317,7 +322,8 @@ void PageFaultsSource::WriteFault(const RingRecord& record, TableWriter& rows) {
 
 void PageFaultsSource::EndLook(TableWriter& rows) {
   if (rows_in_tick_ != 0) rows.EndTick();
-  for (const uint32_t pid : looked_at_) maps_.at(pid)->EndLook();
+  const bool keep_open = maps_.size() <= kMostKeptOpen;
+  for (const uint32_t pid : looked_at_) maps_.at(pid)->EndLook(keep_open);
   looked_at_.clear();
   for (const uint32_t pid : ended_) {
     maps_.erase(pid);

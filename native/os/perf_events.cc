@@ -375,6 +375,24 @@ Status ResolveTracepoint(const std::string& root, const PerfSyntax& syntax, Perf
   return Status::Ok();
 }
 
+// Generic and raw events, which name no PMU.
+bool IsOfCores(const PerfPart& part) {
+  return part.pmu == "cpu" &&
+         (part.attr.type == PERF_TYPE_HARDWARE || part.attr.type == PERF_TYPE_HW_CACHE ||
+          part.attr.type == PERF_TYPE_RAW);
+}
+
+// PMUs of cores that are not all alike say in `cpus` which are theirs (cpu_core and cpu_atom, those
+// of Arm); that of equal cores on x86 has no such file.
+bool HasSeveralCoreTypes(const std::string& root) {
+  size_t types = 0;
+  for (const std::string& name : ListFolder(root + kDevices)) {
+    std::string cpus;
+    if (ReadFile(root + kDevices + "/" + name + "/cpus", &cpus) == 0 && !cpus.empty()) types++;
+  }
+  return types > 1;
+}
+
 }  // namespace
 
 Result<PerfEvent> ResolvePerfEvent(const std::string& root, const std::string& text) {
@@ -411,6 +429,9 @@ Result<PerfEvent> ResolvePerfEvent(const std::string& root, const std::string& t
     }
   }
   if (!status.ok()) return status;
+  if (std::any_of(event.parts.begin(), event.parts.end(), IsOfCores)) {
+    event.is_one_core_type = HasSeveralCoreTypes(root);
+  }
   if (event.unit != "1" && !event.column.ends_with("_" + event.unit)) {
     event.column = PerfColumnName(event.column + "_" + event.unit);
   }

@@ -30,6 +30,9 @@ struct PerfEvent {
   std::string unit;    // "1", "ns", "bytes", "joules" or what sysfs says
   double scale = 1;    // one count in `unit`; 1 for plain counts
   std::vector<PerfPart> parts;
+  // A generic or raw event on a machine with several types of cores: the kernel counts it on one of
+  // them. cpu_core/cycles/ and cpu_atom/cycles/ name the type.
+  bool is_one_core_type = false;
   // Why there are no parts, for callers that go on without an event (tracefs is not mounted).
   Status unavailable;
 };

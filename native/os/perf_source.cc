@@ -97,8 +97,9 @@ class PerfSource : public Source {
   void Report(const std::string& field, const char* state, const char* reason, int64_t code = 0);
 
   void ReportStarved();
-  void ReadGroups();
-  void WriteRow(size_t row, int64_t tick_ns, TableWriter& rows);
+  // Returns the time of the row: the mean of the moments at which the groups were read.
+  int64_t ReadGroups(int64_t tick_ns);
+  void WriteRow(size_t row, int64_t time_ns, TableWriter& rows);
   void Look(int64_t tick_ns);
   void LookForThreads();
 
@@ -307,6 +308,7 @@ void PerfSource::MakeTable() {
   TableSpec table;
   table.grain = Grain(target_);
   table.columns.push_back(TimeColumn());
+  table.columns[0].source = "CLOCK_MONOTONIC, mean over the readings of the groups";
   std::set<std::string> taken = {"time", "scaled", "time_enabled_ns", "time_running_ns"};
   const auto add = [&](ColumnSpec column) {
     std::string name = column.name;
@@ -337,6 +339,7 @@ void PerfSource::MakeTable() {
     ColumnSpec column = CounterColumn(event.column, event.unit, "perf " + event.text);
     if (!outcome.attributes.empty()) column.source += " (" + outcome.attributes + ")";
     if (outcome.is_user_only) column.source += ", user only";
+    if (event.is_one_core_type) column.source += ", one type of cores only";
     is_float_.push_back(event.scale != 1 ? 1 : 0);
     if (event.scale != 1) column.type = ColumnType::kFloat64;
     if (!outcome.why.ok()) column.reason = ReasonOf(outcome.why);
@@ -375,6 +378,7 @@ void PerfSource::ReportOutcomes() {
     }
     if (outcome.is_user_only) Report(field, "degraded", "no_permission", EACCES);
     if (outcome.has_children) Report(field, "degraded", "counts_children");
+    if (opener_.events()[i].is_one_core_type) Report(field, "degraded", "one_core_type");
   }
 }
 
@@ -389,8 +393,14 @@ void PerfSource::ReportStarved() {
   starved_ = starves_now_;
 }
 
-void PerfSource::ReadGroups() {
+// The thread may be scheduled away between the tick and a reading, at 10 kHz for many intervals: at
+// the time of the tick the sum would run ahead of the clock by that delay times the CPUs, and a
+// rate taken from two rows with it. The sum of what groups counted until t1, t2, ... is at its
+// truest at the mean of these.
+int64_t PerfSource::ReadGroups(int64_t tick_ns) {
   totals_.Begin();
+  int64_t twice_ns = 0;  // sum over the groups: begin and end of the reading, after tick_ns
+  int64_t begin_ns = 0;
   for (OpenPerfGroup& open : groups_) {
     PerfGroupTimes times;
     if (open.group.Read(values_.data(), &times)) [[likely]] {
@@ -401,11 +411,17 @@ void PerfSource::ReadGroups() {
     } else {
       for (const uint32_t event : open.events) totals_.AddUnread(open.row, event);
     }
+    const int64_t end_ns = MonotonicNs() - tick_ns;
+    twice_ns += begin_ns + end_ns;
+    begin_ns = end_ns;
   }
+  if (groups_.empty()) return tick_ns;
+  const auto mean_ns = twice_ns / (2 * static_cast<int64_t>(groups_.size()));
+  return tick_ns + std::max<int64_t>(mean_ns, 0);
 }
 
-void PerfSource::WriteRow(size_t row, int64_t tick_ns, TableWriter& rows) {
-  if (!rows.BeginRow(tick_ns)) return;
+void PerfSource::WriteRow(size_t row, int64_t time_ns, TableWriter& rows) {
+  if (!rows.BeginRow(time_ns)) return;
   if (target_.per != Per::kAll) rows.SetI32(1, rows_[row].key);
   if (target_.per == Per::kThread) rows.SetU64(2, rows_[row].start_ns);
   bool is_scaled = false;
@@ -435,8 +451,8 @@ void PerfSource::WriteRow(size_t row, int64_t tick_ns, TableWriter& rows) {
 void PerfSource::Sample(size_t /*table*/, int64_t tick_ns, TableWriter& rows) {
   const size_t count = rows_.size();
   if (count > 0 && rows.BeginTick(tick_ns, static_cast<uint32_t>(count))) {
-    ReadGroups();
-    for (size_t row = 0; row < count; row++) WriteRow(row, tick_ns, rows);
+    const int64_t time_ns = ReadGroups(tick_ns);
+    for (size_t row = 0; row < count; row++) WriteRow(row, time_ns, rows);
     rows.EndTick();
     if (starves_now_ != starved_) [[unlikely]]
       ReportStarved();

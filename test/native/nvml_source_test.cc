@@ -515,6 +515,19 @@ TEST_CASE("the time inside the driver stays within the budget, the dearest calls
   CHECK(said);
 }
 
+TEST_CASE("in a pause no thread is busy, though a call is due that the fast thread leaves alone") {
+  const FakeDriver fake("latency_us.nvmlDeviceGetUtilizationRates = 500\n");
+  Running run(Options{{"tables", "main"}}, 10 * kMs);
+  REQUIRE(run.status.ok());
+  SleepMs(200);
+  run.source->SetPaused(true);
+  SleepMs(50);
+  const int64_t before_ns = run.source->cpu_ns();
+  SleepMs(400);
+  CHECK(run.source->cpu_ns() - before_ns < 100 * kMs);  // a thread that spins takes 400
+  run.Stop();
+}
+
 TEST_CASE("bad options are told in one sentence, a short GPM window among them") {
   const FakeDriver fake("");
   for (const Options& bad : {Options{{"gpm", "50000000"}},

@@ -12,6 +12,7 @@
 #include "os/perf_event_name.h"
 #include "os/perf_event_name_table.h"
 #include "os/perf_events.h"
+#include "tree.h"
 
 namespace {
 
@@ -246,6 +247,27 @@ TEST_CASE("perf names: bits of a format, from AMD's data fabric (config:0-7,32-3
     CAPTURE(bad);
     CHECK_FALSE(ParsePerfFormat(bad, &format));
   }
+}
+
+TEST_CASE("perf names: with several types of cores a generic event says that it counts one") {
+  const Tree simulated;  // no such machine has been recorded: only what the rule looks at
+  simulated.Write("/sys/bus/event_source/devices/cpu_core/cpus", "0-7\n");
+  simulated.Write("/sys/bus/event_source/devices/cpu_core/type", "4\n");
+  simulated.Write("/sys/bus/event_source/devices/cpu_core/format/event", "config:0-7\n");
+  simulated.Write("/sys/bus/event_source/devices/cpu_core/events/cpu-cycles", "event=0x3c\n");
+  CHECK_FALSE(ResolvePerfEvent(simulated.root(), "cycles").value.is_one_core_type);
+  simulated.Write("/sys/bus/event_source/devices/cpu_atom/cpus", "8-15\n");
+  for (const char* name : {"cycles", "LLC-load-misses:u", "r3c"}) {
+    CAPTURE(name);
+    CHECK(ResolvePerfEvent(simulated.root(), name).value.is_one_core_type);
+  }
+  for (const char* name : {"page-faults", "cpu_core/cpu-cycles/"}) {
+    CAPTURE(name);
+    const Result<PerfEvent> event = ResolvePerfEvent(simulated.root(), name);
+    CHECK(event.ok());
+    CHECK_FALSE(event.value.is_one_core_type);
+  }
+  CHECK_FALSE(ResolvePerfEvent(kIntelTree, "cycles").value.is_one_core_type);
 }
 
 TEST_CASE("perf names: events are separated by + outside slashes") {

@@ -328,6 +328,27 @@ TEST_CASE("perf source: a process that ends is told once, and its last counts st
   CHECK(Code({{"events", "page-faults"}, {"pid", Number(child.pid())}}) == "ERR_GONE");
 }
 
+TEST_CASE("perf source: a row has the time of its readings, not that of the tick before them") {
+  NEEDS_PERF_EVENTS();
+  if (geteuid() != 0) {
+    MESSAGE("perf source: skipped: counting whole CPUs needs root");
+    return;
+  }
+  RecordedStates states;
+  auto source = Make(Request({{"events", "cpu-clock"}, {"system", "true"}}), states);
+  SourceRecorder rows(*source);
+  rows.Sample();
+  // As when the thread is scheduled away between the two.
+  const int64_t tick_ns = MonotonicNs();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  rows.Sample(tick_ns);
+  const int64_t end_ns = MonotonicNs();
+  const int64_t time_ns = rows.table()->I64(1, "time").value_or(0) - UtcOffsetNs();
+  // Half of the delay with one CPU, less with more: the clock is looked at after each.
+  CHECK(time_ns >= tick_ns + 10'000'000);
+  CHECK(time_ns <= end_ns);
+}
+
 TEST_CASE("perf source: the system, in one row or one per CPU") {
   NEEDS_PERF_EVENTS();
   if (geteuid() != 0) {

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <iterator>
 
+#include "core/clock.h"
+
 namespace warpgauge {
 namespace {
 
@@ -36,30 +38,36 @@ static_assert(std::size(kColumns) <= kMaxGpmColumns);
 // Lets one thread of the process into GPM. Driver 580.159 keeps its place in the GPM buffer without
 // a lock: two threads in nvmlGpmSampleGet at once, each with samples of its own, read past its end
 // (SIGSEGV on an H200 within seconds). A thread that hangs inside keeps the gate: others then go
-// without GPM instead of crashing.
+// without GPM instead of crashing, and without waiting for it at every tick.
 class GpmGate {
  public:
   // Waits for at most 20 ms: a call takes one or two, and the reader of PCIe bytes must not be
   // late.
   GpmGate() {
     constexpr timespec kPause = {0, 100'000};
-    for (int i = 0; i < 200 && !entered_; i++) {
-      entered_ = !busy_.exchange(true, std::memory_order_acquire);
-      if (!entered_) nanosleep(&kPause, nullptr);
+    constexpr int64_t kPatienceNs = 20'000'000;
+    constexpr int64_t kHungNs = 1'000'000'000;
+    const int64_t begin_ns = MonotonicNs();
+    for (;;) {
+      const int64_t now_ns = MonotonicNs();
+      int64_t since_ns = 0;
+      entered_ = since_ns_.compare_exchange_strong(since_ns, now_ns, std::memory_order_acquire);
+      if (entered_ || now_ns - begin_ns >= kPatienceNs || now_ns - since_ns >= kHungNs) return;
+      nanosleep(&kPause, nullptr);
     }
   }
   ~GpmGate() {
-    if (entered_) busy_.store(false, std::memory_order_release);
+    if (entered_) since_ns_.store(0, std::memory_order_release);
   }
   GpmGate(const GpmGate&) = delete;
   GpmGate& operator=(const GpmGate&) = delete;
   [[nodiscard]] bool entered() const { return entered_; }
 
  private:
-  static std::atomic<bool> busy_;
+  static std::atomic<int64_t> since_ns_;  // when the thread inside went in; 0: nobody is
   bool entered_ = false;
 };
-std::atomic<bool> GpmGate::busy_{false};
+std::atomic<int64_t> GpmGate::since_ns_{0};
 
 }  // namespace
 

@@ -200,7 +200,17 @@ void NvmlSession::AbandonHung(int64_t now_ns) {
   }
 }
 
+// Threads come and go as often as a GPU is lost or hangs: what they left is not kept for hours.
+void NvmlSession::ForgetEnded() {
+  std::erase_if(workers_, [&](const auto& worker) {
+    if (!worker->ended || !worker->thread.WaitEnded(0)) return false;
+    ended_cpu_ns_ += worker->thread.CpuNs();
+    return true;
+  });
+}
+
 void NvmlSession::StartMissing(int64_t now_ns) {
+  ForgetEnded();
   size_t left_behind = 0;
   bool live[5] = {};
   for (const auto& worker : workers_) {
@@ -334,6 +344,15 @@ bool NvmlSession::IsWanted(GpuTable table) const {
   });
 }
 
+bool NvmlSession::IsReadNow(const GpuTarget& target, GpuTable table) const {
+  if (target.gone || !target.probed || target.device->state != GpuState::kOk) return false;
+  return std::any_of(subscriptions_.begin(), subscriptions_.end(), [&](const auto* subscription) {
+    return subscription->active && !subscription->paused &&
+           subscription->request.interval_ns[static_cast<size_t>(table)] > 0 &&
+           Wants(*subscription, target);
+  });
+}
+
 bool NvmlSession::Wants(const GpuSubscription& subscription, const GpuTarget& target) const {
   const std::vector<std::string>& devices = subscription.request.devices;
   if (devices.empty()) return true;
@@ -457,7 +476,7 @@ std::vector<Source::Cost> NvmlSession::Costs() const {
 
 int64_t NvmlSession::CpuNs() const {
   const std::unique_lock<std::mutex> lock(mutex_);
-  int64_t sum = supervisor_.CpuNs();
+  int64_t sum = supervisor_.CpuNs() + ended_cpu_ns_;
   for (const auto& worker : workers_) sum += worker->thread.CpuNs();
   return sum;
 }
@@ -477,16 +496,16 @@ int64_t NvmlSession::NextDeadline(const NvmlWorker& worker) const {
     }
   }
   if (worker.role != WorkerRole::kSlow) return next_ns;
-  if (IsWanted(GpuTable::kMain)) {
-    const std::vector<GpuMetric>& metrics = GpuMetrics();
-    for (const auto& target : targets_) {
-      if (target->gone || target->device->state != GpuState::kOk) continue;
-      for (size_t i = 0; i < metrics.size(); i++) {
-        const MetricState& state = target->metrics[i];
-        if (metrics[i].table != GpuTable::kMain || !state.by_slow_thread) continue;
-        if (state.interval_ns <= 0 || state.given_up != kNvmlSuccess) continue;
-        next_ns = std::min(next_ns, state.next_due_ns);
-      }
+  const std::vector<GpuMetric>& metrics = GpuMetrics();
+  for (const auto& target : targets_) {
+    // The same condition as for the reading itself: a call that is due and not made would be due
+    // again at once, and this thread would spin.
+    if (!IsReadNow(*target, GpuTable::kMain)) continue;
+    for (size_t i = 0; i < metrics.size(); i++) {
+      const MetricState& state = target->metrics[i];
+      if (metrics[i].table != GpuTable::kMain || !state.by_slow_thread) continue;
+      if (state.interval_ns <= 0 || state.given_up != kNvmlSuccess) continue;
+      next_ns = std::min(next_ns, state.next_due_ns);
     }
   }
   const bool needed = !subscriptions_.empty();

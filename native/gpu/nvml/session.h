@@ -237,8 +237,11 @@ class NvmlSession : public Shared {
   // False when the thread was left behind meanwhile: it must touch nothing more and end. The mutex
   // is held by `lock` when true.
   bool End(NvmlWorker& worker, std::unique_lock<std::mutex>& lock, int64_t* duration_ns);
-  [[nodiscard]] bool IsWanted(GpuTable table) const;                   // mutex held
-  [[nodiscard]] int64_t NextDeadline(const NvmlWorker& worker) const;  // mutex held
+  [[nodiscard]] bool IsWanted(GpuTable table) const;  // mutex held
+  // The target can be asked and a sampler that runs and is not paused wants this table of it.
+  [[nodiscard]] bool IsReadNow(const GpuTarget& target, GpuTable table) const;  // mutex held
+  void ForgetEnded();                                                           // mutex held
+  [[nodiscard]] int64_t NextDeadline(const NvmlWorker& worker) const;           // mutex held
   void RunDueTicks(NvmlWorker& worker, int64_t now_ns);
   void LoopEvents(NvmlWorker& worker);
   void LoopThroughput(NvmlWorker& worker);
@@ -291,6 +294,7 @@ class NvmlSession : public Shared {
   std::vector<std::unique_ptr<GpuDevice>> devices_;
   std::vector<std::unique_ptr<GpuTarget>> targets_;
   std::vector<std::unique_ptr<NvmlWorker>> workers_;
+  int64_t ended_cpu_ns_ = 0;  // of workers that were forgotten
   std::vector<GpuSubscription*> subscriptions_;
   std::array<int64_t, 5> restart_ns_{}, restart_backoff_ns_{};  // by WorkerRole
   int64_t next_maintenance_ns_ = 0, next_plan_ns_ = 0, reinit_ns_ = 0, reinit_backoff_ns_ = 0;

@@ -47,14 +47,7 @@ void NvmlSession::CollectTargets(NvmlWorker& worker, GpuTable table) {
   worker.targets.clear();
   const std::unique_lock<std::mutex> lock(mutex_);
   for (const auto& target : targets_) {
-    if (target->gone || !target->probed || target->device->state != GpuState::kOk) continue;
-    const bool wanted =
-        std::any_of(subscriptions_.begin(), subscriptions_.end(), [&](const auto* subscription) {
-          return subscription->active && !subscription->paused &&
-                 subscription->request.interval_ns[static_cast<size_t>(table)] > 0 &&
-                 Wants(*subscription, *target);
-        });
-    if (wanted) worker.targets.push_back(target.get());
+    if (IsReadNow(*target, table)) worker.targets.push_back(target.get());
   }
 }
 

@@ -285,16 +285,20 @@ static int FakeError(const char* key, long call, int from) {
 
 static void FakeLog(const char* function, int result, const char* format, va_list arguments) {
   char line[1024];
-  int n, fd;
+  int n, wanted;
   pthread_mutex_lock(&fake_lock);
-  fd = fake_log_fd;
+  wanted = fake_log_fd >= 0;
   pthread_mutex_unlock(&fake_lock);
-  if (fd < 0) return;
+  if (!wanted) return;
   n = snprintf(line, sizeof(line), "%lld %s(", (long long)FakeNow(), function);
   n += vsnprintf(line + n, sizeof(line) - (size_t)n, format, arguments);
   if (n > (int)sizeof(line) - 32) n = (int)sizeof(line) - 32;
   n += snprintf(line + n, sizeof(line) - (size_t)n, ") = %d\n", result);
-  if (write(fd, line, (size_t)n) != n) abort(); /* one write: lines of two libraries do not mix */
+  /* With the lock, because FakeReload closes the file; one write, so that lines of two libraries do
+   * not mix. */
+  pthread_mutex_lock(&fake_lock);
+  if (fake_log_fd >= 0 && write(fake_log_fd, line, (size_t)n) != n) abort();
+  pthread_mutex_unlock(&fake_lock);
 }
 
 /* Counts the call and gives the scripted error, 0 if none; `*latency_us` is how long it is to
