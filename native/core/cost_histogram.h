@@ -52,21 +52,21 @@ class CostHistogram {
 
  private:
   static constexpr uint32_t kSubBits = 3;
-  static constexpr uint32_t kExact = 2u << kSubBits;
-  static constexpr size_t kBuckets = kExact + (64 - kSubBits - 1) * (1u << kSubBits);
+  static constexpr uint32_t kExact = 2U << kSubBits;
+  static constexpr size_t kBuckets = kExact + (64 - kSubBits - 1) * (1U << kSubBits);
 
   static size_t Bucket(uint64_t ns) {
     if (ns < kExact) return ns;
     const auto exponent = static_cast<uint32_t>(std::bit_width(ns)) - 1;  // at least 4
-    const uint64_t sub = (ns >> (exponent - kSubBits)) & ((1u << kSubBits) - 1);
-    return kExact + (exponent - kSubBits - 1) * (1u << kSubBits) + sub;
+    const uint64_t sub = (ns >> (exponent - kSubBits)) & ((1U << kSubBits) - 1);
+    return kExact + (exponent - kSubBits - 1) * (1U << kSubBits) + sub;
   }
   static uint64_t UpperNs(size_t bucket) {
     if (bucket < kExact) return bucket;
     const size_t above = bucket - kExact;
     const uint32_t shift = static_cast<uint32_t>(above >> kSubBits) + 1;
-    const uint64_t sub = above & ((1u << kSubBits) - 1);
-    return (((1ull << kSubBits) + sub + 1) << shift) - 1;
+    const uint64_t sub = above & ((1U << kSubBits) - 1);
+    return (((1ULL << kSubBits) + sub + 1) << shift) - 1;
   }
   // One writer: a load and a store, not a locked addition.
   static void Add(std::atomic<uint64_t>& sum, uint64_t n) {

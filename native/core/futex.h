@@ -19,7 +19,7 @@ inline constexpr int64_t kNoDeadline = INT64_MAX;
 inline void FutexWait(const std::atomic<uint32_t>& word, uint32_t seen, int64_t deadline_ns) {
   timespec until{};
   until.tv_sec = static_cast<time_t>(deadline_ns / 1'000'000'000);
-  until.tv_nsec = static_cast<long>(deadline_ns % 1'000'000'000);
+  until.tv_nsec = static_cast<decltype(until.tv_nsec)>(deadline_ns % 1'000'000'000);
   syscall(SYS_futex,
           &word,
           FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG,  // the bitset form takes an absolute deadline

@@ -92,11 +92,11 @@ void Lane::WaitUntil(int64_t deadline_ns, int64_t now_ns, uint32_t seen) {
   }
   timespec until{};
   until.tv_sec = static_cast<time_t>(deadline_ns / 1'000'000'000);
-  until.tv_nsec = static_cast<long>(deadline_ns % 1'000'000'000);
+  until.tv_nsec = static_cast<decltype(until.tv_nsec)>(deadline_ns % 1'000'000'000);
   clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
 }
 
-int64_t Lane::Tick(LaneTable& table, int64_t now_ns) {
+int64_t Lane::Tick(LaneTable& table, int64_t now_ns) const {
   // Woken so late that further deadlines have passed: this tick is the last of them.
   const int64_t passed = (now_ns - start_ns_) / table.interval_ns;
   if (passed > table.next) {
@@ -127,7 +127,9 @@ int64_t Lane::Passed(const LaneTable& table, int64_t now_ns) const {
   return std::min((now_ns - start_ns_) / table.interval_ns + 1, table.last);
 }
 
-void Lane::SkipTo(LaneTable& table, int64_t now_ns, std::atomic<uint64_t> TickCounts::*count) {
+void Lane::SkipTo(LaneTable& table,
+                  int64_t now_ns,
+                  std::atomic<uint64_t> TickCounts::*count) const {
   const int64_t passed = Passed(table, now_ns);
   if (passed <= table.next) return;
   std::atomic<uint64_t>& sum = table.counts->*count;

@@ -50,7 +50,7 @@ class Lane {
   // Asks the thread to count what it missed, hand over what there is and end.
   void RequestStop();
   // False when the thread has not ended by then: it hangs in a source, and is left behind.
-  bool WaitEnded(int64_t deadline_ns) const { return thread_.WaitEnded(deadline_ns); }
+  [[nodiscard]] bool WaitEnded(int64_t deadline_ns) const { return thread_.WaitEnded(deadline_ns); }
   // While paused no tick runs and no deadline counts.
   void SetPaused(bool paused);
   // Deadlines of a table at or before `now_ns`.
@@ -63,10 +63,10 @@ class Lane {
   static void Run(void* self);
   void Loop();
   // Returns the time after it.
-  int64_t Tick(LaneTable& table, int64_t now_ns);
+  int64_t Tick(LaneTable& table, int64_t now_ns) const;
   void FlushAll();
   // Moves on to the first deadline at or after now; those in between are added to `count`.
-  void SkipTo(LaneTable& table, int64_t now_ns, std::atomic<uint64_t> TickCounts::*count);
+  void SkipTo(LaneTable& table, int64_t now_ns, std::atomic<uint64_t> TickCounts::*count) const;
   [[nodiscard]] int64_t DeadlineNs(const LaneTable& table) const {
     return start_ns_ + table.next * table.interval_ns;
   }

@@ -16,7 +16,7 @@ namespace warpgauge {
 class NameList {
  public:
   // Beyond this many names Code answers -1 and the cell is to stay null ("too_many_names").
-  static constexpr uint32_t kMaxNames = 1u << 20;
+  static constexpr uint32_t kMaxNames = 1U << 20;
 
   // The code of a name, adding it when it is new. Allocates only then.
   int32_t Code(std::string_view name);

@@ -326,7 +326,7 @@ Slab* SamplerCore::Latest(size_t table) {
   const uint64_t tick = slab->last_tick_.load(std::memory_order_acquire);
   const auto begin = static_cast<uint32_t>(tick >> 32);
   const uint32_t rows = static_cast<uint32_t>(tick) - begin;
-  Slab* copy = Slab::Make(SlabLayout::For(outlet.table(), std::max(rows, 1u)));
+  Slab* copy = Slab::Make(SlabLayout::For(outlet.table(), std::max(rows, 1U)));
   if (copy != nullptr) CopyRows(*slab, begin, rows, copy);
   depot_.Discard(slab);
   return copy;

@@ -139,7 +139,7 @@ class SamplerCore final : public Shared {
   // Counts what a lane that was left behind did not get to, and says so.
   void Abandon(const Lane& lane);
   // What is asked of a source with threads of its own, kept when it is destroyed.
-  void Conclude(OpenedSource& opened);
+  static void Conclude(OpenedSource& opened);
   void StopThreads();
 
   const SamplerOptions options_;

@@ -17,7 +17,7 @@ void CopyBits(const uint8_t* from, uint32_t first, uint32_t count, uint8_t* to) 
     // The last byte may be getting the bits of later rows.
     const uint8_t byte = __atomic_load_n(from + (bit >> 3), __ATOMIC_RELAXED);
     if ((byte >> (bit & 7) & 1) == 0) continue;
-    to[i >> 3] = static_cast<uint8_t>(to[i >> 3] | 1u << (i & 7));
+    to[i >> 3] = static_cast<uint8_t>(to[i >> 3] | 1U << (i & 7));
   }
 }
 

@@ -15,7 +15,7 @@ Status SlabDepot::StartKeeper(Shared* owner, void (*on_ready)(void*), void* argu
 
 void SlabDepot::StopKeeper() {
   Signal(kStop);
-  keeper_.WaitEnded(kNoDeadline);
+  static_cast<void>(keeper_.WaitEnded(kNoDeadline));
 }
 
 void SlabDepot::RunKeeper(void* self) {

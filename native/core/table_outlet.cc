@@ -16,7 +16,7 @@ constexpr uint32_t kEventRows = 256;
 TableOutlet::TableOutlet(const TableSpec& table, int64_t batch_ns, SlabDepot& depot)
     : table_(table), batch_ns_(batch_ns), depot_(depot) {
   row_bytes_ = SlabLayout::For(table, 4096).bytes / 4096 + 1;
-  const uint32_t per_tick = std::max(table.rows_per_tick, 1u);
+  const uint32_t per_tick = std::max(table.rows_per_tick, 1U);
   uint64_t rows = std::max(per_tick, kEventRows);
   if (table.kind == TableKind::kSample && table.interval_ns > 0) {
     // One tick more than a batch holds, for the tick that finds it nearly full.
@@ -37,7 +37,7 @@ TableOutlet::~TableOutlet() {
 // waits.
 uint32_t TableOutlet::MaxCapacity() const {
   const auto bound = static_cast<uint64_t>(std::max<int64_t>(depot_.bound_bytes() / 8, 1));
-  return static_cast<uint32_t>(std::clamp<uint64_t>(bound / row_bytes_, 1, 1u << 24));
+  return static_cast<uint32_t>(std::clamp<uint64_t>(bound / row_bytes_, 1, 1U << 24));
 }
 
 Slab* TableOutlet::TakeEmpty(uint32_t rows) {

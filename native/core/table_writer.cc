@@ -1,10 +1,15 @@
 #include "core/table_writer.h"
 
+#include <utility>
+
 #include "core/clock.h"
 
 namespace warpgauge {
-TableWriter::TableWriter(const TableSpec& table, SlabExchange& exchange, int64_t batch_ns)
-    : table_(table), exchange_(exchange), batch_ns_(batch_ns), utc_offset_ns_(UtcOffsetNs()) {
+TableWriter::TableWriter(TableSpec table, SlabExchange& exchange, int64_t batch_ns)
+    : table_(std::move(table)),
+      exchange_(exchange),
+      batch_ns_(batch_ns),
+      utc_offset_ns_(UtcOffsetNs()) {
   NameList* ids = nullptr;
   for (const ColumnSpec& column : table_.columns) {
     NameList* list = nullptr;

@@ -38,7 +38,7 @@ class SlabExchange {
 //   rows.EndTick();
 class TableWriter {
  public:
-  TableWriter(const TableSpec& table, SlabExchange& exchange, int64_t batch_ns);
+  TableWriter(TableSpec table, SlabExchange& exchange, int64_t batch_ns);
   ~TableWriter();
   TableWriter(const TableWriter&) = delete;
   TableWriter& operator=(const TableWriter&) = delete;
@@ -68,7 +68,7 @@ class TableWriter {
   }
   void SetBool(uint32_t column, bool value) {
     uint8_t* bits = slab_->base() + columns_[column].data;
-    const uint8_t bit = static_cast<uint8_t>(1u << (row_ & 7));
+    const auto bit = static_cast<uint8_t>(1U << (row_ & 7));
     PutBits(bits + (row_ >> 3), bit, value ? bit : 0);
     MarkValid(column);
   }
@@ -113,11 +113,12 @@ class TableWriter {
   void MarkValid(uint32_t column) {
     const size_t validity = columns_[column].validity;
     if (validity == SlabLayout::kNone) return;
-    const auto bit = static_cast<uint8_t>(1u << (row_ & 7));
+    const auto bit = static_cast<uint8_t>(1U << (row_ & 7));
     PutBits(slab_->base() + validity + (row_ >> 3), bit, bit);
   }
   // latest() copies bytes of which the producer still writes the upper bits: atomic to both, and a
   // plain load and store to the machine.
+  // NOLINTNEXTLINE(readability-non-const-parameter): the builtin's store is not seen as one
   static void PutBits(uint8_t* byte, uint8_t mask, uint8_t bits) {
     const uint8_t old = __atomic_load_n(byte, __ATOMIC_RELAXED);
     __atomic_store_n(byte, static_cast<uint8_t>((old & ~mask) | bits), __ATOMIC_RELAXED);

@@ -41,7 +41,7 @@ class Thread {
   Status Start(Shared* owner, const char* name, void (*run)(void*), void* argument);
   // True when the thread has ended or was never started; waits until `deadline_ns`
   // (CLOCK_MONOTONIC) at most.
-  bool WaitEnded(int64_t deadline_ns) const;
+  [[nodiscard]] bool WaitEnded(int64_t deadline_ns) const;
   [[nodiscard]] bool started() const { return started_.load(std::memory_order_acquire); }
   // CPU time that the thread has used, ns. Any thread.
   [[nodiscard]] int64_t CpuNs() const;

@@ -227,8 +227,11 @@ std::vector<TableSpec> MakeTables() {
 
 class CgroupSource : public Source {
  public:
-  CgroupSource(const SourceRequest& request, Place place, StateSink& states)
-      : request_(request), place_(std::move(place)), states_(states), tables_(MakeTables()) {
+  CgroupSource(SourceRequest request, Place place, StateSink& states)
+      : request_(std::move(request)),
+        place_(std::move(place)),
+        states_(states),
+        tables_(MakeTables()) {
     OpenMain();
     OpenIo();
     OpenPressure();
@@ -393,7 +396,7 @@ class CgroupSource : public Source {
 
   // The kernel's name of a block device, or its number where that cannot be told.
   [[nodiscard]] std::string DeviceName(const CgroupIo& io) const {
-    const std::string number = std::to_string(io.major) + ":" + std::to_string(io.minor);
+    std::string number = std::to_string(io.major) + ":" + std::to_string(io.minor);
     char target[PATH_MAX];
     const ssize_t length =
         readlink((request_.root + "/sys/dev/block/" + number).c_str(), target, sizeof(target));

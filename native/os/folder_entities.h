@@ -86,16 +86,12 @@ class FolderEntities {
       }
       entry->pass = pass_;
     }
-    size_t kept = 0;
-    for (size_t i = 0; i < entries_.size(); i++) {
-      if (entries_[i].pass == pass_) {
-        if (kept != i) entries_[kept] = std::move(entries_[i]);
-        kept++;
-      } else if (entries_[i].entity != nullptr) {
-        ReportGone(states, table_, entries_[i].entity->key);
+    for (const Entry& entry : entries_) {
+      if (entry.pass != pass_ && entry.entity != nullptr) {
+        ReportGone(states, table_, entry.entity->key);
       }
     }
-    entries_.resize(kept);
+    std::erase_if(entries_, [this](const Entry& entry) { return entry.pass != pass_; });
     count_ = 0;
     for (const Entry& entry : entries_) count_ += entry.entity != nullptr ? 1 : 0;
   }

@@ -60,7 +60,7 @@ class FaultEvents {
   // Opens both events of one task (-1: every task) on every CPU; Ok also when the task has gone.
   Status OpenTask(pid_t tid, const Attributes& attributes);
   // Which attributes this kernel and user may have, tried on one task.
-  Result<Attributes> ProbeAttributes(pid_t tid) const;
+  [[nodiscard]] Result<Attributes> ProbeAttributes(pid_t tid) const;
   Status OpenSystem();
   Status MapRings(size_t ring_bytes);
   void CloseEvents();

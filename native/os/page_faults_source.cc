@@ -138,7 +138,8 @@ Result<std::unique_ptr<Source>> PageFaultsSource::Open(const SourceRequest& requ
                       " for ring_bytes but received " + std::to_string(ring.value));
   }
   const bool is_system = request.Option("system") == "true";
-  if ((pid.value != 0) + (tree.value != 0) + is_system > 1) {
+  const int targets = (pid.value != 0 ? 1 : 0) + (tree.value != 0 ? 1 : 0) + (is_system ? 1 : 0);
+  if (targets > 1) {
     return Status("ERR_INVALID_ARGUMENT", "page-faults: expected one of pid, tree and system");
   }
   FaultTarget target;

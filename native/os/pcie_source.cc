@@ -277,12 +277,14 @@ Result<std::unique_ptr<Source>> MakePcieSource(const SourceRequest& request, Sta
     if (!only.empty() && name != only) continue;
     is_found = true;
     std::string text;
-    const bool is_linked = ReadOnce(folder + "/" + name + "/max_link_speed", &text);
+    std::string device = folder;
+    device.append("/").append(name).append("/");
+    const bool is_linked = ReadOnce(device + "max_link_speed", &text);
     has_link = has_link || is_linked;
     if (!is_linked && only.empty()) continue;
     table.rows_per_tick++;
     for (size_t i = 0; i < kSeverityCount; i++) {
-      if (!ReadOnce(folder + "/" + name + "/" + kSeverities[i].file, &text)) continue;
+      if (!ReadOnce(device + kSeverities[i].file, &text)) continue;
       has_aer = true;
       AddAerColumns(text, kSeverities[i], &table, &aer[i]);
     }

@@ -71,8 +71,8 @@ TEST_CASE("perf group: a torn, longer or foreign answer is refused") {
   const auto good = Buffer(10, 10, {{1, 5}, {2, 6}});
   for (size_t bytes = 0; bytes < good.size() * 8; bytes++) {
     // A copy of exactly that size, so that a sanitizer sees each byte read behind it.
-    std::vector<unsigned char> torn(bytes);
-    std::memcpy(torn.data(), good.data(), bytes);
+    const auto* const begin = reinterpret_cast<const unsigned char*>(good.data());
+    const std::vector<unsigned char> torn(begin, begin + bytes);
     CHECK_FALSE(ParsePerfGroup(torn.data(), bytes, ids, 2, values, &times));
   }
   const auto longer = Buffer(10, 10, {{1, 5}, {2, 6}, {3, 7}});

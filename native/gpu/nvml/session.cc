@@ -625,7 +625,7 @@ Result<NvmlSession*> NvmlService::Acquire(const GpuRequest& request) {
   Status status = session->Open(request, 15'000 * kMs);
   if (!status.ok()) {
     session->RequestStop();
-    session->WaitStopped(MonotonicNs() + 400 * kMs);
+    static_cast<void>(session->WaitStopped(MonotonicNs() + 400 * kMs));
     session->Unref();
     return status;
   }
@@ -644,7 +644,7 @@ void NvmlService::Release(NvmlSession* session) {
     entries_.erase(at);
   }
   session->RequestStop();
-  session->WaitStopped(MonotonicNs() + 400 * kMs);
+  static_cast<void>(session->WaitStopped(MonotonicNs() + 400 * kMs));
   session->Unref();
 }
 

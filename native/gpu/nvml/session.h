@@ -192,7 +192,9 @@ class NvmlSession : public Shared {
   Status Open(const GpuRequest& request, int64_t wait_ns);
   // Asks all threads to end and NVML to be shut down; returns at once.
   void RequestStop();
-  bool WaitStopped(int64_t deadline_ns) const { return supervisor_.WaitEnded(deadline_ns); }
+  [[nodiscard]] bool WaitStopped(int64_t deadline_ns) const {
+    return supervisor_.WaitEnded(deadline_ns);
+  }
 
   // Adds the wishes of a sampler to the schedule. ERR_NO_DEVICE for a UUID that does not exist.
   Status Subscribe(GpuSubscription* subscription);
