@@ -58,7 +58,7 @@ Status NvmlSession::Open(const GpuRequest& request, int64_t wait_ns) {
   if (!table.ok()) return table.status;
   table_ = std::move(table.value);
   if (table_.nvmlInit_v2 == nullptr || table_.nvmlShutdown == nullptr) {
-    return Status("ERR_SYMBOL_MISSING", table_.path + " lacks nvmlInit_v2 or nvmlShutdown");
+    return {"ERR_SYMBOL_MISSING", table_.path + " lacks nvmlInit_v2 or nvmlShutdown"};
   }
   processes_ = std::make_unique<ProcessLookup>(root_);
   {
@@ -353,7 +353,7 @@ bool NvmlSession::IsReadNow(const GpuTarget& target, GpuTable table) const {
   });
 }
 
-bool NvmlSession::Wants(const GpuSubscription& subscription, const GpuTarget& target) const {
+bool NvmlSession::Wants(const GpuSubscription& subscription, const GpuTarget& target) {
   const std::vector<std::string>& devices = subscription.request.devices;
   if (devices.empty()) return true;
   return std::any_of(devices.begin(), devices.end(), [&](const std::string& uuid) {

@@ -222,8 +222,8 @@ class NvmlSession : public Shared {
 
  private:
   friend class NvmlService;
-  static void RunWorker(void* worker);
-  static void RunSupervisor(void* session);
+  static void RunWorker(void* argument);
+  static void RunSupervisor(void* argument);
 
   // ---- threads (session.cc) ----
   Status StartWorker(WorkerRole role, GpuDevice* only);  // mutex held
@@ -264,7 +264,7 @@ class NvmlSession : public Shared {
   // Tells every sampler that wants the target.
   void Report(const GpuTarget& target, GpuTable table, const StateChange& change);  // mutex held
   void ReportNulls(GpuSubscription& subscription);                                  // mutex held
-  [[nodiscard]] bool Wants(const GpuSubscription& subscription, const GpuTarget& target) const;
+  [[nodiscard]] static bool Wants(const GpuSubscription& subscription, const GpuTarget& target);
 
   // ---- reading (session_read.cc); false: the thread was left behind ----
   void CollectTargets(NvmlWorker& worker, GpuTable table);
