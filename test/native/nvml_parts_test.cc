@@ -68,6 +68,11 @@ TEST_CASE(
   CHECK(ShareOf(demands, plan) <= 0.005);
   for (size_t i = std::size(dear); i < plan.size(); i++) CHECK(plan[i] == 20 * kMs);
   CHECK(plan[0] >= plan[std::size(dear) - 1]);
+  // PCIe bytes with GPM's rates cost as much as the process lists, and are worth more.
+  demands.push_back({1'704'000, 100 * kMs, false, true});
+  const std::vector<int64_t> with_pcie = PlanSchedule(demands, 0.005);
+  CHECK(ShareOf(demands, with_pcie) <= 0.005);
+  CHECK(with_pcie.back() <= 1000 * kMs);
 }
 
 TEST_CASE("a hopeless budget is still kept, and exempt calls stand outside it") {

@@ -29,7 +29,7 @@ void GiveBack(const std::vector<CallDemand>& demands,
     const CallDemand& call = demands[dearest[at]];
     int64_t& interval = (*intervals)[dearest[at]];
     if (interval <= call.wanted_ns || call.exempt || call.wanted_ns <= 0) continue;
-    const double cost = static_cast<double>(call.cost_ns);
+    const auto cost = static_cast<double>(call.cost_ns);
     const double others = total - cost / static_cast<double>(interval);
     if (others >= share) continue;
     const int64_t shorter = RoundUpTo(cost / (share - others), call.wanted_ns);
@@ -56,6 +56,7 @@ std::vector<int64_t> PlanSchedule(const std::vector<CallDemand>& demands, double
   std::vector<size_t> dearest(demands.size());
   std::iota(dearest.begin(), dearest.end(), size_t{0});
   std::stable_sort(dearest.begin(), dearest.end(), [&](size_t a, size_t b) {
+    if (demands[a].last != demands[b].last) return demands[b].last;
     return demands[a].cost_ns > demands[b].cost_ns;
   });
   for (const bool dear : {true, false}) {
@@ -69,7 +70,7 @@ std::vector<int64_t> PlanSchedule(const std::vector<CallDemand>& demands, double
           GiveBack(demands, share, dearest, &intervals);
           return intervals;
         }
-        const double cost = static_cast<double>(call.cost_ns);
+        const auto cost = static_cast<double>(call.cost_ns);
         const double others = total - cost / static_cast<double>(intervals[i]);
         const double fits = others < share ? cost / (share - others) : kLongestNs;
         const int64_t bound = RoundUpTo(static_cast<double>(cap), call.wanted_ns);

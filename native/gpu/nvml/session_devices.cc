@@ -252,6 +252,7 @@ void NvmlSession::Plan(GpuDevice& device) {
         demand.wanted_ns = std::max(demand.wanted_ns, kUtilizationSamplesNs);
       }
       demand.exempt = exact && metrics[i].table == GpuTable::kPcie;
+      demand.last = metrics[i].table == GpuTable::kPcie;
       state.by_slow_thread = metrics[i].table == GpuTable::kMain && demand.cost_ns > kDearNs;
       demands.push_back(demand);
       calls.emplace_back(target.get(), i);
