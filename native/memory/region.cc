@@ -250,9 +250,8 @@ Result<Region> Region::Map(const RegionOptions& options) {
   // A child's write to a private hugetlb page with an empty pool would end the child by SIGBUS, and
   // copy-on-write after a fork would change what was proven.
   madvise(region.data_, region.mapped_bytes_, MADV_DONTFORK);
-  region.id_ = RegionRegistry::OfThisProcess().Add(reinterpret_cast<uintptr_t>(region.data_),
-                                                   region.mapped_bytes_,
-                                                   PageKindName(options.kind));
+  region.id_ = RegionRegistry::OfThisProcess().Add(
+      reinterpret_cast<uintptr_t>(region.data_), region.mapped_bytes_, PageKindName(options.kind));
   return region;
 }
 
