@@ -92,9 +92,9 @@ constexpr Alias kResults[] = {
     {"miss", PERF_COUNT_HW_CACHE_RESULT_MISS},
 };
 // The operations each cache has, one bit each, by cache id: perf refuses the others.
-constexpr unsigned kAll = 1u << kRead | 1u << kWrite | 1u << kPrefetch;
+constexpr unsigned kAll = 1U << kRead | 1U << kWrite | 1U << kPrefetch;
 constexpr unsigned kHas[] = {
-    kAll, 1u << kRead | 1u << kPrefetch, kAll, kAll, 1u << kRead, 1u << kRead, kAll};
+    kAll, 1U << kRead | 1U << kPrefetch, kAll, kAll, 1U << kRead, 1U << kRead, kAll};
 static_assert(std::size(kHas) == PERF_COUNT_HW_CACHE_MAX);
 
 // The longest alias that `*rest` begins with as a whole word; -1 for none. Moves past it.

@@ -388,7 +388,9 @@ bool HasSeveralCoreTypes(const std::string& root) {
   size_t types = 0;
   for (const std::string& name : ListFolder(root + kDevices)) {
     std::string cpus;
-    if (ReadFile(root + kDevices + "/" + name + "/cpus", &cpus) == 0 && !cpus.empty()) types++;
+    std::string path = root + kDevices;
+    path.append("/").append(name).append("/cpus");
+    if (ReadFile(path, &cpus) == 0 && !cpus.empty()) types++;
   }
   return types > 1;
 }

@@ -83,9 +83,7 @@ bool PerfOpener::PlaceFor(const PerfPart& part,
   return false;
 }
 
-Status PerfOpener::Try(const PerfEventTarget& place,
-                       perf_event_attr* attr,
-                       Outcome* outcome) const {
+Status PerfOpener::Try(const PerfEventTarget& place, perf_event_attr* attr, Outcome* outcome) {
   constexpr unsigned kGuests = 1;   // not every PMU can tell guests apart (msr)
   constexpr unsigned kThreads = 2;  // Linux 5.13
   const perf_event_attr asked = *attr;

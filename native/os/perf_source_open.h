@@ -78,7 +78,7 @@ class PerfOpener {
   // Where a part is tried: the first target, or the first CPU of its package. False: nowhere.
   bool PlaceFor(const PerfPart& part, const PerfEventTarget& first, PerfEventTarget* place) const;
   // Tries lesser attributes as perf does; notes in `outcome` what was given up.
-  Status Try(const PerfEventTarget& place, perf_event_attr* attr, Outcome* outcome) const;
+  static Status Try(const PerfEventTarget& place, perf_event_attr* attr, Outcome* outcome);
   void AddToGroups(const PerfPart& part, const Member& member, const PerfEventTarget& place);
   uint32_t ClockFor(const std::string& name);
 

@@ -15,7 +15,8 @@ namespace warpgauge {
 struct Task {
   pid_t pid = 0;
   pid_t tid = 0;
-  auto operator<=>(const Task&) const = default;
+  // Tidy 14 takes the 0 inside a defaulted comparison for a null pointer.
+  auto operator<=>(const Task&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 // All threads of a process at this moment, sorted; with `tree` those of its descendants too. Empty
