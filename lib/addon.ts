@@ -254,6 +254,7 @@ export interface NativeCost {
   readonly p99Ns: number;
   readonly maxNs: number;
   readonly totalNs: number;
+  readonly histogram: readonly { readonly upToNs: number; readonly calls: number }[];
 }
 
 export interface NativeSamplerStats {

@@ -115,6 +115,17 @@ export class FrameReader {
   }
 }
 
+function mergeHistograms(
+  a: CallCost['histogram'],
+  b: CallCost['histogram'],
+): CallCost['histogram'] {
+  const sums = new Map<number, number>();
+  for (const { upToNs, calls } of [...a, ...b]) sums.set(upToNs, (sums.get(upToNs) ?? 0) + calls);
+  return [...sums]
+    .map(([upToNs, calls]) => ({ upToNs, calls }))
+    .sort((x, y) => x.upToNs - y.upToNs);
+}
+
 /** The costs of a helper that went away, so that sums do not fall when the next one starts. */
 export function addStats(before: TableStats | undefined, now: TableStats): TableStats {
   if (before === undefined) return now;
@@ -127,6 +138,7 @@ export function addStats(before: TableStats | undefined, now: TableStats): Table
           calls: old.calls + cost.calls,
           maxNs: Math.max(old.maxNs, cost.maxNs),
           totalNs: old.totalNs + cost.totalNs,
+          histogram: mergeHistograms(old.histogram, cost.histogram),
         };
   });
   return {

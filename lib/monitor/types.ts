@@ -56,6 +56,11 @@ export interface CallCost {
   readonly p99Ns: number;
   readonly maxNs: number;
   readonly totalNs: number;
+  /**
+   * Calls by what they took, ascending, empty buckets left out: exact below 16 ns, then eight buckets for each power of
+   * two. `upToNs` is the longest time that falls into the bucket.
+   */
+  readonly histogram: readonly { readonly upToNs: number; readonly calls: number }[];
 }
 
 export interface TableStats {

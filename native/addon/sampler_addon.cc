@@ -463,6 +463,14 @@ Napi::Value SamplerStats(const Napi::CallbackInfo& info) {
       make.Set(entry, "p99Ns", number(cost.p99_ns));
       make.Set(entry, "maxNs", number(cost.max_ns));
       make.Set(entry, "totalNs", number(cost.total_ns));
+      napi_value histogram = make.Array();
+      for (const auto& [up_to_ns, calls] : cost.buckets) {
+        napi_value bucket = make.Object();
+        make.Set(bucket, "upToNs", number(up_to_ns));
+        make.Set(bucket, "calls", number(calls));
+        make.Push(histogram, bucket);
+      }
+      make.Set(entry, "histogram", histogram);
       make.Push(costs, entry);
     }
     make.Set(one, "costs", costs);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/source.h"
 
@@ -47,10 +48,19 @@ class CostHistogram {
             .p50_ns = QuantileNs(0.5),
             .p99_ns = QuantileNs(0.99),
             .max_ns = max_ns(),
-            .total_ns = total_ns_.load(std::memory_order_relaxed)};
+            .total_ns = total_ns_.load(std::memory_order_relaxed),
+            .buckets = Filled()};
   }
 
  private:
+  [[nodiscard]] std::vector<std::pair<uint64_t, uint64_t>> Filled() const {
+    std::vector<std::pair<uint64_t, uint64_t>> filled;
+    for (size_t i = 0; i < buckets_.size(); i++) {
+      const uint64_t calls = buckets_[i].load(std::memory_order_relaxed);
+      if (calls != 0) filled.emplace_back(UpperNs(i), calls);
+    }
+    return filled;
+  }
   static constexpr uint32_t kSubBits = 3;
   static constexpr uint32_t kExact = 2U << kSubBits;
   static constexpr size_t kBuckets = kExact + (64 - kSubBits - 1) * (1U << kSubBits);

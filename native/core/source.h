@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/status.h"
@@ -95,6 +96,9 @@ class Source {
     uint64_t p99_ns = 0;
     uint64_t max_ns = 0;
     uint64_t total_ns = 0;
+    // The histogram itself: upper bound of a bucket in ns and the calls in it, ascending, empty
+    // ones left out.
+    std::vector<std::pair<uint64_t, uint64_t>> buckets;
   };
   [[nodiscard]] virtual std::vector<Cost> costs() const { return {}; }
   // CPU time of its own threads, ns. Any thread.

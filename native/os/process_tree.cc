@@ -101,7 +101,8 @@ void ProcessTree::AddByScan() {
     ProcStat stat;
     if (ReadStat(root_, pid, &stat)) parents.emplace_back(pid, static_cast<pid_t>(stat.parent_pid));
   }
-  for (size_t i = 0; i < members_.size(); i++) {
+  // By index, because Add makes it longer.
+  for (size_t i = 0; i < members_.size(); i++) {  // NOLINT(modernize-loop-convert)
     for (const auto& [child, parent] : parents) {
       if (parent == members_[i].pid) Add(child);
     }

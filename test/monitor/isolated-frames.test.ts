@@ -56,7 +56,17 @@ test('counts of helpers that followed each other add up', () => {
     droppedBatches: 2,
     droppedRows: 3,
     intervalMs: 10,
-    costs: [{ name: 'tick', calls: 5, p50Ns: 1, p99Ns: 2, maxNs: 3, totalNs: 6 }],
+    costs: [
+      {
+        name: 'tick',
+        calls: 5,
+        p50Ns: 1,
+        p99Ns: 2,
+        maxNs: 3,
+        totalNs: 6,
+        histogram: [{ upToNs: 2, calls: 5 }],
+      },
+    ],
   };
   const both = addStats(stats, { ...stats, rows: 1 });
   assert.equal(both.rows, 11);
@@ -65,5 +75,6 @@ test('counts of helpers that followed each other add up', () => {
   assert.equal(both.droppedRows, 6);
   assert.equal(both.costs[0]?.calls, 10);
   assert.equal(both.costs[0]?.totalNs, 12);
+  assert.deepEqual(both.costs[0]?.histogram, [{ upToNs: 2, calls: 10 }]);
   assert.deepEqual(addStats(undefined, stats), stats);
 });

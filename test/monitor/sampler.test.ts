@@ -74,6 +74,14 @@ describe('a sampler', () => {
       assert.equal(counted, ticks);
       assert.equal(droppedRows, 0);
       assert.equal(costs[0]?.calls, ticks);
+      const buckets = costs[0]?.histogram ?? [];
+      assert.equal(
+        buckets.reduce((sum, { calls }) => sum + calls, 0),
+        ticks,
+      );
+      assert.ok(
+        buckets.every(({ upToNs }, at) => at === 0 || upToNs > (buckets[at - 1]?.upToNs ?? 0)),
+      );
     }
     assert.ok(sampler.stats().cpuNs > 0);
     assert.equal(sampler.stats().undeliveredBytes, 0);
