@@ -102,7 +102,9 @@ std::vector<NvmlFoundDevice> FindDevices(const NvmlTable& table,
 
 std::vector<NvmlInstance> ReadInstances(const NvmlTable& table, NvmlDevice device) {
   std::vector<NvmlInstance> instances;
-  unsigned current = 0, pending = 0, most = 0;
+  unsigned current = 0;
+  unsigned pending = 0;
+  unsigned most = 0;
   if (table.nvmlDeviceGetMigMode == nullptr || table.nvmlDeviceGetMaxMigDeviceCount == nullptr ||
       table.nvmlDeviceGetMigDeviceHandleByIndex == nullptr || table.nvmlDeviceGetUUID == nullptr ||
       table.nvmlDeviceGetMigMode(device, &current, &pending) != kNvmlSuccess || current != 1 ||

@@ -149,7 +149,8 @@ void Asker::AskAll(const std::string& pci_address) {
   } else {
     Text("architecture", "number " + std::to_string(architecture));
   }
-  int major = 0, minor = 0;
+  int major = 0;
+  int minor = 0;
   code = table_.nvmlDeviceGetCudaComputeCapability == nullptr
              ? kNvmlFunctionNotFound
              : table_.nvmlDeviceGetCudaComputeCapability(device_, &major, &minor);

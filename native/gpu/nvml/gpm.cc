@@ -1,9 +1,8 @@
 #include "gpu/nvml/gpm.h"
 
-#include <time.h>
-
 #include <atomic>
 #include <cmath>
+#include <ctime>
 #include <iterator>
 
 #include "core/clock.h"
@@ -13,25 +12,25 @@ namespace {
 
 constexpr double kMib = 1048576.0;
 constexpr GpmColumn kColumns[] = {
-    {1, "graphics_utilization_ratio", "1", 0.01, true},
-    {2, "sm_utilization_ratio", "1", 0.01, true},
-    {3, "sm_occupancy_ratio", "1", 0.01, true},
-    {4, "integer_utilization_ratio", "1", 0.01, true},
-    {5, "tensor_utilization_ratio", "1", 0.01, true},
-    {6, "dfma_tensor_utilization_ratio", "1", 0.01, true},
-    {7, "hmma_tensor_utilization_ratio", "1", 0.01, true},
-    {9, "imma_tensor_utilization_ratio", "1", 0.01, true},
-    {10, "dram_bandwidth_utilization_ratio", "1", 0.01, true},
-    {11, "fp64_utilization_ratio", "1", 0.01, true},
-    {12, "fp32_utilization_ratio", "1", 0.01, true},
-    {13, "fp16_utilization_ratio", "1", 0.01, true},
-    {20, "pcie_tx_bytes_per_second", "bytes/s", kMib, false},
-    {21, "pcie_rx_bytes_per_second", "bytes/s", kMib, false},
-    {30, "decoder_0_utilization_ratio", "1", 0.01, true},
-    {40, "jpeg_0_utilization_ratio", "1", 0.01, true},
-    {50, "ofa_0_utilization_ratio", "1", 0.01, true},
-    {60, "nvlink_rx_bytes_per_second", "bytes/s", kMib, false},
-    {61, "nvlink_tx_bytes_per_second", "bytes/s", kMib, false},
+    {"graphics_utilization_ratio", "1", 0.01, 1, true},
+    {"sm_utilization_ratio", "1", 0.01, 2, true},
+    {"sm_occupancy_ratio", "1", 0.01, 3, true},
+    {"integer_utilization_ratio", "1", 0.01, 4, true},
+    {"tensor_utilization_ratio", "1", 0.01, 5, true},
+    {"dfma_tensor_utilization_ratio", "1", 0.01, 6, true},
+    {"hmma_tensor_utilization_ratio", "1", 0.01, 7, true},
+    {"imma_tensor_utilization_ratio", "1", 0.01, 9, true},
+    {"dram_bandwidth_utilization_ratio", "1", 0.01, 10, true},
+    {"fp64_utilization_ratio", "1", 0.01, 11, true},
+    {"fp32_utilization_ratio", "1", 0.01, 12, true},
+    {"fp16_utilization_ratio", "1", 0.01, 13, true},
+    {"pcie_tx_bytes_per_second", "bytes/s", kMib, 20, false},
+    {"pcie_rx_bytes_per_second", "bytes/s", kMib, 21, false},
+    {"decoder_0_utilization_ratio", "1", 0.01, 30, true},
+    {"jpeg_0_utilization_ratio", "1", 0.01, 40, true},
+    {"ofa_0_utilization_ratio", "1", 0.01, 50, true},
+    {"nvlink_rx_bytes_per_second", "bytes/s", kMib, 60, false},
+    {"nvlink_tx_bytes_per_second", "bytes/s", kMib, 61, false},
 };
 static_assert(std::size(kColumns) <= kMaxGpmColumns);
 

@@ -14,10 +14,10 @@ inline constexpr int64_t kGpmShortestWindowNs = 100'000'000;
 
 // The value columns of gpu.gpm, in order.
 struct GpmColumn {
-  unsigned metric;  // NVML's GPM metric id
   const char* name;
   const char* unit;
   double scale;     // from NVML's unit to ours
+  unsigned metric;  // NVML's GPM metric id
   bool percentage;  // above 100 is never true
 };
 const GpmColumn* GpmColumns(size_t* count);

@@ -94,9 +94,9 @@ std::vector<std::string> Split(const std::string& text) {
 }
 
 Status Bad(const char* option, const char* expected, const std::string& given) {
-  return Status("ERR_INVALID_ARGUMENT",
-                std::string("Expected ") + expected + " for " + option + " but received \"" +
-                    given + "\" of type string");
+  return {"ERR_INVALID_ARGUMENT",
+          std::string("Expected ") + expected + " for " + option + " but received \"" + given +
+              "\" of type string"};
 }
 
 // A whole number of nanoseconds; false when there is something else.
@@ -168,7 +168,7 @@ Result<std::unique_ptr<Source>> OpenGpuSource(const SourceRequest& request, Stat
   if (!session.ok()) return session.status;
   auto source = std::make_unique<GpuSource>(session.value, states);
   if (Status status = source->Open(std::move(gpu.value)); !status.ok()) return status;
-  return Result<std::unique_ptr<Source>>(std::move(source));
+  return {std::move(source)};
 }
 
 }  // namespace warpgauge

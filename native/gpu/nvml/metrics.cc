@@ -113,7 +113,7 @@ NvmlReturn ReadFields(const MetricCall& call, const FieldSpec (&specs)[N], GpuCe
     if (code != kNvmlSuccess) values[i].code = code;
     SetField(&cells[cell], values[i], specs[cell].as);
     if (NvmlIsPermanent(values[i].code)) {
-      call.dropped |= 1u << cell;
+      call.dropped |= 1U << cell;
     } else {
       result = values[i].code == kNvmlSuccess || result != kNvmlSuccess ? values[i].code : result;
     }
@@ -139,7 +139,8 @@ template <auto Function>
 NvmlReturn ReadEngine(const MetricCall& call, GpuCell* cells) {
   const auto function = call.table.*Function;
   if (function == nullptr) return SetNulls(cells, 1, kNvmlFunctionNotFound);
-  unsigned percent = 0, period_us = 0;
+  unsigned percent = 0;
+  unsigned period_us = 0;
   const NvmlReturn code = function(call.device, &percent, &period_us);
   if (code != kNvmlSuccess) return SetNulls(cells, 1, code);
   SetPercent(cells, percent);
@@ -256,7 +257,8 @@ NvmlReturn ReadLimitConstraints(const MetricCall& call, GpuCell* cells) {
   if (call.table.nvmlDeviceGetPowerManagementLimitConstraints == nullptr) {
     return SetNulls(cells, 2, kNvmlFunctionNotFound);
   }
-  unsigned least = 0, most = 0;
+  unsigned least = 0;
+  unsigned most = 0;
   const NvmlReturn code =
       call.table.nvmlDeviceGetPowerManagementLimitConstraints(call.device, &least, &most);
   if (code != kNvmlSuccess) return SetNulls(cells, 2, code);
@@ -364,7 +366,8 @@ NvmlReturn ReadFan(const MetricCall& call, GpuCell* cells) {
   if (call.table.nvmlDeviceGetFanSpeed_v2 == nullptr) {
     return SetNulls(cells, 1, kNvmlFunctionNotFound);
   }
-  unsigned fans = 1, highest = 0;
+  unsigned fans = 1;
+  unsigned highest = 0;
   if (call.table.nvmlDeviceGetNumFans != nullptr &&
       call.table.nvmlDeviceGetNumFans(call.device, &fans) == kNvmlSuccess && fans == 0) {
     return SetNulls(cells, 1, kNvmlNotSupported);

@@ -203,7 +203,8 @@ bool NvmlSession::ProbeTarget(NvmlWorker& worker, GpuTarget& target) {
   const std::unique_lock<std::mutex> lock(mutex_);
   target.probed = true;
   if (!target.is_instance) {
-    unsigned generation = 0, lanes = 0;
+    unsigned generation = 0;
+    unsigned lanes = 0;
     const std::vector<GpuColumn>& columns = ValueColumns(GpuTable::kSlow);
     for (size_t i = 0; i < metrics.size(); i++) {
       if (metrics[i].table != GpuTable::kSlow || metrics[i].count != 1) continue;
@@ -416,8 +417,10 @@ void NvmlSession::ReportNulls(GpuSubscription& subscription) {
 // ---- upkeep ----
 
 bool NvmlSession::Maintain(NvmlWorker& worker, int64_t now_ns) {
-  std::vector<GpuDevice*> lost, present;
-  bool any_ok = false, changed = false;
+  std::vector<GpuDevice*> lost;
+  std::vector<GpuDevice*> present;
+  bool any_ok = false;
+  bool changed = false;
   {
     const std::unique_lock<std::mutex> lock(mutex_);
     if (now_ns < next_maintenance_ns_) return true;
@@ -464,7 +467,8 @@ bool NvmlSession::Recover(NvmlWorker& worker, GpuDevice& device) {
       table_.nvmlDeviceGetHandleByPciBusId_v2 == nullptr
           ? kNvmlFunctionNotFound
           : table_.nvmlDeviceGetHandleByPciBusId_v2(device.pci_address.c_str(), &handle);
-  std::string uuid, name;
+  std::string uuid;
+  std::string name;
   if (code == kNvmlSuccess) {
     // A handle alone proves nothing: ask something that has to reach the driver.
     NvmlMemory memory;
@@ -591,7 +595,8 @@ bool NvmlSession::LookAtInstances(NvmlWorker& worker, GpuDevice& device) {
   }
   if (!Begin(worker, &device, "nvmlDeviceGetMigDeviceHandleByIndex", kDeviceDeadlineNs))
     return true;
-  unsigned current = 0, pending = 0;
+  unsigned current = 0;
+  unsigned pending = 0;
   const bool mig =
       table_.nvmlDeviceGetMigMode(handle, &current, &pending) == kNvmlSuccess && current == 1;
   const std::vector<NvmlInstance> instances =

@@ -149,7 +149,8 @@ bool NvmlSession::ReadPcie(NvmlWorker& worker, GpuTarget& target, int64_t tick_n
   NvmlFieldValue values[2] = {};
   int64_t time_ns = MonotonicNs();
   PcieSource next = target.pcie_source.load();
-  bool has_row = false, trial_over = false;
+  bool has_row = false;
+  bool trial_over = false;
   PcieRates rates;
   if (first || target.pcie_source == PcieSource::kFields ||
       target.pcie_source == PcieSource::kFieldsAndGpm) {
@@ -486,7 +487,8 @@ bool NvmlSession::ReadSamples(NvmlWorker& worker,
 
 void NvmlSession::LoopEvents(NvmlWorker& worker) {
   NvmlEventSet set = nullptr;
-  uint64_t generation = 0, init = 0;
+  uint64_t generation = 0;
+  uint64_t init = 0;
   const bool able = table_.nvmlEventSetCreate != nullptr && table_.nvmlEventSetFree != nullptr &&
                     table_.nvmlEventSetWait_v2 != nullptr &&
                     table_.nvmlDeviceRegisterEvents != nullptr;
@@ -494,7 +496,9 @@ void NvmlSession::LoopEvents(NvmlWorker& worker) {
   int64_t duration_ns = 0;
   for (;;) {
     const uint32_t seen = wake_.load(std::memory_order_acquire);
-    bool wanted = false, stale = false, stopping = false;
+    bool wanted = false;
+    bool stale = false;
+    bool stopping = false;
     std::vector<std::pair<GpuDevice*, NvmlDevice>> devices;
     {
       const std::unique_lock<std::mutex> look(mutex_);

@@ -63,7 +63,8 @@ void NvmlSession::WriteValueRows(GpuSubscription& subscription, GpuTable table, 
       SetInstance(*writer, kMainComputeInstanceColumn, target->compute_instance);
     }
     GpuSubscription::LastRow& before = last[target->index];
-    uint64_t changed = 0, read = 0;
+    uint64_t changed = 0;
+    uint64_t read = 0;
     for (size_t i = 0; i < metrics.size(); i++) {
       if (metrics[i].table != table || metrics[i].count == 0) continue;
       const MetricState& state = target->metrics[i];
@@ -237,15 +238,16 @@ void NvmlSession::WriteEvent(const NvmlEventData& data, int64_t time_ns) {
     if (time_ns < subscription->start_ns) continue;
     if (subscription->end_ns != 0 && time_ns >= subscription->end_ns) continue;
     const std::string uuid = target != nullptr ? target->uuid : "unknown";
-    const uint64_t count =
-        ++subscription->event_counts[uuid + " " + name + " " + std::to_string(data.data)];
+    std::string counted = uuid;
+    counted.append(" ").append(name).append(" ").append(std::to_string(data.data));
+    const uint64_t so_far = ++subscription->event_counts[counted];
     const int32_t key = writer->names(kGpuKeyColumn).Code(uuid);
     writer->CountEvent(key);
     if (!writer->BeginTick(time_ns, 1) || !writer->BeginRow(time_ns)) continue;
     writer->SetCode(kGpuKeyColumn, key);
     writer->SetCode(kEventNameColumn, writer->names(kEventNameColumn).Code(name));
     writer->SetU64(kEventCodeColumn, data.data);
-    writer->SetU64(kEventCountColumn, count);
+    writer->SetU64(kEventCountColumn, so_far);
     SetInstance(*writer, kEventGpuInstanceColumn, data.gpu_instance);
     SetInstance(*writer, kEventComputeInstanceColumn, data.compute_instance);
     writer->EndRow();
