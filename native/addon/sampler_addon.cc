@@ -47,7 +47,7 @@ std::map<uint32_t, std::unique_ptr<LiveSampler>>& Samplers(napi_env env) {
 
 // nullptr, with an exception pending, when there is no such sampler (any more).
 LiveSampler* Find(const Napi::CallbackInfo& info) {
-  const napi_env env = info.Env();
+  napi_env env = info.Env();
   uint32_t id = 0;
   if (info.Length() > 0 && napi_get_value_uint32(env, info[0], &id) == napi_ok) {
     auto& samplers = Samplers(env);
@@ -105,7 +105,7 @@ void Close(LiveSampler* sampler, bool in_hook) {
 
 void OnEnvironmentEnd(void* data) {
   auto* sampler = static_cast<LiveSampler*>(data);
-  const napi_env env = sampler->env;
+  napi_env env = sampler->env;
   const uint32_t id = sampler->id;
   Close(sampler, true);
   Samplers(env).erase(id);
