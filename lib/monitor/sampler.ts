@@ -19,6 +19,9 @@ import type {
   TableInfo,
 } from './types.ts';
 
+/** Most rows that `states` keeps: a source that reports without end must not fill the memory. The table has all. */
+const MAX_STATES = 65_536;
+
 /** Batches that are wrapped at once; those not yet wrapped count for the bound and may be dropped. */
 const DRAIN = 16;
 /** setTimeout takes no more. */
@@ -337,6 +340,7 @@ export class NativeSampler implements Sampler, Running {
     if (this.#final !== null) return;
     for (const state of states) {
       this.#states.push(state);
+      if (this.#states.length > MAX_STATES) this.#states.shift();
       this.#state.append({ ...state });
     }
     this.#state.flush();

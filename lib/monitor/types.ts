@@ -106,7 +106,7 @@ export interface SampleOptions {
 /** A running sampler. `for await` over it gives batches until it is closed or its duration is over. */
 export interface Sampler extends AsyncDisposable {
   readonly tables: readonly TableInfo[];
-  /** What could not be had, or not at the asked rate: rows of the `state` table so far. */
+  /** What could not be had, or not at the asked rate: the last 65,536 rows of the `state` table so far. */
   readonly states: readonly StateRow[];
   [Symbol.asyncIterator](): AsyncIterator<SampledBatch>;
   /** Rows of the last tick of each sample table; cumulative counts per key of event tables. */
