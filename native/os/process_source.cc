@@ -267,7 +267,7 @@ class ProcessSource : public Source {
   }
 
   // Opens the first process and, of a tree, its descendants.
-  Status Start() {
+  Status Open() {
     if (is_tree_) {
       Relist(MonotonicNs());
     } else {
@@ -528,7 +528,7 @@ Result<std::unique_ptr<Source>> MakeProcessSource(const SourceRequest& request, 
   const pid_t named = is_tree ? tree.value : pid.value;
   auto source =
       std::make_unique<ProcessSource>(request, named != 0 ? named : getpid(), is_tree, states);
-  Status status = source->Start();
+  Status status = source->Open();
   if (!status.ok()) return status;
   return std::unique_ptr<Source>(std::move(source));
 }
