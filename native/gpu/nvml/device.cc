@@ -20,7 +20,7 @@ std::string ReadWord(const std::string& path) {
   close(fd);
   if (n <= 0) return {};
   text[n] = '\0';
-  return std::string(text, strcspn(text, " \n"));
+  return {text, strcspn(text, " \n")};
 }
 
 }  // namespace
