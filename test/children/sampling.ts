@@ -68,7 +68,7 @@ switch (way) {
     const sampler = await monitor.sample({
       sources: [monitor.hugepages({ intervalMs: 0.1 }), monitor.vmstat({ intervalMs: 10 })],
     });
-    block(5000);
+    block(5050); // five seconds of deadlines: the first is some milliseconds after sample()
     const rows: Record<string, number> = {};
     let dropped = 0;
     const closed = sampler.close();
