@@ -18,6 +18,7 @@ import { doctorCase } from './cases/doctor.ts';
 import { gpuCase } from './cases/gpu.ts';
 import { importCase } from './cases/import.ts';
 import { laneCase } from './cases/lane.ts';
+import { migCase } from './cases/mig.ts';
 import { populateCase } from './cases/populate.ts';
 import { recordingCase } from './cases/recording.ts';
 import { sampleCase } from './cases/sample.ts';
@@ -40,6 +41,7 @@ const CASES: readonly BenchCase[] = [
   systeminformationCase,
   recordingCase,
   gpuCase,
+  migCase,
 ];
 
 const OK = 0;
