@@ -58,7 +58,7 @@ function suite(command, args, options = {}) {
 }
 
 function cppFiles() {
-  return ['native', 'test/native', 'bench']
+  return ['native', 'test/native', 'test/programs', 'bench']
     .filter(existsSync)
     .flatMap((folder) => readdirSync(folder, { recursive: true }).map((file) => join(folder, file)))
     .filter((file) => /\.(cc|c|h)$/.test(file))

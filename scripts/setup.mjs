@@ -214,7 +214,10 @@ function tests() {
 
 function fakes() {
   const isSource = (file) => /\.(c|h|txt)$/.test(file);
-  const sources = filesBelow(['test/native', 'CMakeLists.txt', 'CMakePresets.json'], isSource);
+  const sources = filesBelow(
+    ['test/native', 'test/programs', 'CMakeLists.txt', 'CMakePresets.json'],
+    isSource,
+  );
   if (!sources.some((file) => file.startsWith('test/native/fake/') && file.endsWith('.c'))) return;
   const wanted = fingerprint(sources, contentOf(['native/sources.gypi']));
   if (readStamp(stamp('fakes')) === wanted && existsSync('out/debug/fake')) return;
@@ -223,7 +226,7 @@ function fakes() {
     [compiler, 'g++'],
     ['make', 'make'],
   ]);
-  say('building the fake driver libraries');
+  say('building the fake driver libraries and the programs of the tests');
   run('cmake', 'cmake', ['--preset', 'debug']);
   run('cmake', 'cmake', ['--build', '--preset', 'debug', '--target', 'fakes']);
   writeStamp(stamp('fakes'), wanted);

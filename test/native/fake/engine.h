@@ -11,6 +11,8 @@
 
 #include "script.h"
 
+#include "cuda_feed.h"
+
 #include <errno.h>
 #include <sys/mman.h>
 
@@ -23,16 +25,21 @@ typedef struct {
   size_t bytes;
   char* memory;   /* where it really is */
   int registered; /* pinned host memory: by cuMemHostRegister and not by cuMemHostAlloc */
+  int device;     /* whose memory it is */
+  int managed;    /* device memory by cuMemAllocManaged: the host's address is the same */
+  int resident;   /* managed memory: 1 while it lies on the device */
 } Range;
 
 typedef struct {
   int unsynced; /* copies queued since the host last waited for this stream */
+  uint32_t id;  /* as CUPTI numbers them */
 } Stream;
 
 typedef struct {
   int recorded, complete;
   int64_t time_ns;
   Stream* stream;
+  uint32_t id;
 } Event;
 
 typedef enum { kCopy, kSet, kAdd, kStamp } OpKind;
@@ -46,6 +53,8 @@ typedef struct {
   size_t bytes;
   int value;
   Event* event;
+  struct fake_ticket ticket; /* of its activity record */
+  int64_t began_ns;          /* when its first part began in the caller's thread; 0: it did not */
 } Op;
 
 /* Everything below is guarded by `engine_lock`; the engine thread works on queue[first] without it,
@@ -132,6 +141,7 @@ static void* RunEngine(void* unused) {
   for (;;) {
     Op op;
     size_t i;
+    int64_t start_ns;
     while (first == last) pthread_cond_wait(&engine_changed, &engine_lock);
     engine_running = 1;
     op = queue[first % kMaxOps];
@@ -142,6 +152,7 @@ static void* RunEngine(void* unused) {
       pthread_mutex_lock(&engine_lock);
     }
     pthread_mutex_unlock(&engine_lock);
+    start_ns = op.began_ns != 0 ? op.began_ns : FakeNow();
     switch (op.kind) {
       case kCopy:
         memcpy(op.to, op.from, op.bytes);
@@ -158,6 +169,7 @@ static void* RunEngine(void* unused) {
       case kStamp:
         break;
     }
+    FeedFinish(&op.ticket, start_ns, FakeNow());
     pthread_mutex_lock(&engine_lock);
     if (op.kind == kStamp) {
       op.event->time_ns = FakeNow();
@@ -193,6 +205,14 @@ static void DropPending(void) {
   last = first + (engine_running ? 1U : 0U);
   while (engine_running) pthread_cond_wait(&engine_changed, &engine_lock);
   last = first;
+}
+
+/* In the child of a fork: only the forking thread is there. */
+static void ForgetEngine(void) {
+  pthread_mutex_init(&engine_lock, NULL);
+  pthread_cond_init(&engine_changed, NULL);
+  engine_started = engine_running = 0;
+  first = last;
 }
 
 static int PendingOnStream(const Stream* stream, OpKind kind) {

@@ -35,7 +35,7 @@
  * MiB, as on an H200) driver_version = 13010, cc_major = 9, cc_minor = 0, multiprocessors = 132,
  *   pageable_access = 0, host_page_tables = 0
  *
- * libnvidia-ml: see nvml_values.h.
+ * libnvidia-ml: see nvml_values.h. libcupti: see cupti.c.
  */
 #ifndef WARPGAUGE_TEST_FAKE_SCRIPT_H
 #define WARPGAUGE_TEST_FAKE_SCRIPT_H
