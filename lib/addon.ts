@@ -302,6 +302,10 @@ export interface Binding {
    */
   readGpus(path: string, root: string): Promise<NativeGpuSystem>;
 
+  // native/addon/machine_addon.cc: system calls that Node has not
+  /** flock, exclusive and without waiting: null when the lock is ours now, else errno (EWOULDBLOCK: another has it). */
+  lockFile(fd: number): number | null;
+
   // native/addon/sampler_addon.cc: an id is a sampler of this environment, until it is released
   /**
    * Starts to open sources in the background. `onReady` is called when that has ended, when there are batches to

@@ -42,6 +42,12 @@ export type ErrorCode =
   | 'ERR_LOCKED'
   | 'ERR_JOURNAL'
   | 'ERR_RESERVE_LIMIT'
+  /** The machine is no longer what a plan was made for. */
+  | 'ERR_STALE_PLAN'
+  /** Processes use what was to be changed: see `holders`. */
+  | 'ERR_IN_USE'
+  /** A setting was written and reads back as something else: `source` names it. */
+  | 'ERR_REFUSED'
   // the benchmark
   | 'ERR_IO_URING'
   | 'ERR_ZERO_PAGES'
@@ -59,7 +65,18 @@ export interface ErrorDetails {
   readonly source?: string;
   /** The number `source` gave: errno, CUresult or nvmlReturn_t. */
   readonly status?: number;
+  /** Processes that stand in the way, as far as we may see them. */
+  readonly holders?: readonly Holder[];
+  /** What the caller lacks: `CAP_SYS_ADMIN`, or a device node or file that it may not open. */
+  readonly capability?: string;
   readonly cause?: unknown;
+}
+
+/** A process that holds a device or a lock. */
+export interface Holder {
+  readonly pid: number;
+  /** null: gone meanwhile, or not ours to look at. */
+  readonly command: string | null;
 }
 
 /**
@@ -80,6 +97,8 @@ export class WarpgaugeError extends Error {
   readonly fix?: string;
   readonly source?: string;
   readonly status?: number;
+  readonly holders?: readonly Holder[];
+  readonly capability?: string;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -87,6 +106,8 @@ export class WarpgaugeError extends Error {
     if (details.fix !== undefined) this.fix = details.fix;
     if (details.source !== undefined) this.source = details.source;
     if (details.status !== undefined) this.status = details.status;
+    if (details.holders !== undefined) this.holders = details.holders;
+    if (details.capability !== undefined) this.capability = details.capability;
   }
 
   /** One plain object for JSON output and for the pipe between processes. */
@@ -97,6 +118,8 @@ export class WarpgaugeError extends Error {
       fix: this.fix ?? null,
       source: this.source ?? null,
       status: this.status ?? null,
+      ...(this.holders === undefined ? {} : { holders: this.holders }),
+      ...(this.capability === undefined ? {} : { capability: this.capability }),
     };
   }
 }
@@ -110,6 +133,8 @@ export interface ErrorRecord {
   readonly fix: string | null;
   readonly source: string | null;
   readonly status: number | null;
+  readonly holders?: readonly Holder[];
+  readonly capability?: string;
 }
 
 /** The sentence every bad argument gets: what was expected, what was given. */

@@ -107,6 +107,7 @@
       "native/addon/copy_addon.cc",
       "native/addon/errors.cc",
       "native/addon/gpu_addon.cc",
+      "native/addon/machine_addon.cc",
       "native/addon/options_reader.cc",
       "native/addon/probe_addon.cc",
       "native/addon/region_addon.cc",

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { invalidArgument } from '../errors.ts';
 import { type PageRequest, type PoolChange, pools } from '../mitigate/index.ts';
-import { describeChange } from '../mitigate/pool-return.ts';
+import { describeChange } from '../mitigate/pool-change.ts';
 import { parseBytes } from '../units.ts';
 import { renderPagesPlan, renderPagesStatus, renderSettled } from '../view/pages.ts';
 import { catchInterrupt, untilAborted } from './interrupt.ts';

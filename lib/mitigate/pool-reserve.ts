@@ -1,22 +1,12 @@
-import { WarpgaugeError } from '../errors.ts';
-import { formatBytes, GiB, MiB } from '../units.ts';
-import { Journal, readJournal, stateFolder } from './journal.ts';
-import { MachineLock } from './lock.ts';
+import type { StateOptions } from '../host/state-folder.ts';
+import { GiB, MiB } from '../units.ts';
+import type { PoolChange } from './pool-change.ts';
+import { changeOf, GROW, type PoolInternals, poolsKind, readTarget } from './pool-operations.ts';
 import { type PlanOptions, type PlanStep, planReserve } from './pool-plan.ts';
-import {
-  describeChange,
-  GROW,
-  NOTHING,
-  type PoolChange,
-  type PoolInternals,
-  type ReturnReport,
-  readTarget,
-  type StateOptions,
-  settleAll,
-  settleJournal,
-  writePool,
-} from './pool-return.ts';
+import { type ReturnReport, returnReport } from './pool-return.ts';
 import type { Pool } from './pool-status.ts';
+import { begin, throwIfAborted } from './transaction/begin.ts';
+import type { Transaction } from './transaction/transaction.ts';
 
 export interface ReserveOptions extends PlanOptions, StateOptions {
   /**
@@ -36,29 +26,15 @@ export class Reservation implements AsyncDisposable {
   readonly grown: readonly PoolChange[];
   /** What else happened that a person wants to know, one sentence each. */
   readonly notes: readonly string[];
-  readonly #path: string | null;
-  readonly #lock: MachineLock;
-  readonly #root: string | undefined;
-  readonly #internals: PoolInternals;
-  #state: 'held' | 'committed' | 'returned' = 'held';
+  readonly #transaction: Transaction;
   #releasing: Promise<ReturnReport> | undefined;
 
   /** Made by {@link reservePages}. */
-  constructor(made: {
-    readonly journal: Journal | null;
-    readonly grown: readonly PoolChange[];
-    readonly notes: readonly string[];
-    readonly lock: MachineLock;
-    readonly root: string | undefined;
-    readonly internals: PoolInternals;
-  }) {
-    this.id = made.journal?.header.id ?? null;
-    this.#path = made.journal?.path ?? null;
-    this.grown = made.grown;
-    this.notes = made.notes;
-    this.#lock = made.lock;
-    this.#root = made.root;
-    this.#internals = made.internals;
+  constructor(transaction: Transaction) {
+    this.#transaction = transaction;
+    this.id = transaction.id;
+    this.grown = transaction.records.map((record) => changeOf(record, record.observed));
+    this.notes = transaction.notes;
   }
 
   /**
@@ -72,26 +48,10 @@ export class Reservation implements AsyncDisposable {
   }
 
   async #release(): Promise<ReturnReport> {
-    if (this.#state === 'committed') {
-      throw new WarpgaugeError('ERR_CLOSED', 'This reservation was committed', {
-        fix: 'warpgauge pages release',
-      });
-    }
     try {
-      const report =
-        this.#path === null
-          ? NOTHING
-          : await settleJournal(this.#path, 'released', {
-              root: this.#root,
-              internals: this.#internals,
-            });
-      if (report.remaining.length > 0) {
-        this.#releasing = undefined;
-        return report;
-      }
-      this.#state = 'returned';
-      await this.#lock.release();
-      return report;
+      const { undone, blocked, records } = await this.#transaction.undo();
+      if (blocked.length > 0) this.#releasing = undefined;
+      return returnReport(undone, records);
     } catch (error) {
       this.#releasing = undefined;
       throw error;
@@ -100,21 +60,12 @@ export class Reservation implements AsyncDisposable {
 
   /** Leaves the pages in the pools, beyond this process, until `pools.release()`. */
   async commit(): Promise<void> {
-    if (this.#state !== 'held') {
-      throw new WarpgaugeError('ERR_CLOSED', `This reservation was ${this.#state}`);
-    }
-    this.#state = 'committed';
-    if (this.#path !== null) {
-      const journal = Journal.reopen(readJournal(this.#path), this.#internals.onStep);
-      journal.append({ type: 'commit' });
-      journal.close();
-    }
-    await this.#lock.release();
+    await this.#transaction.commit();
   }
 
   /** {@link release}, unless committed. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#state !== 'committed') await this.release();
+    await this.#transaction[Symbol.asyncDispose]();
   }
 }
 
@@ -130,106 +81,41 @@ export async function reservePages(
   // Who may not write at all learns that first, whoever holds the lock.
   const first = planReserve(options);
   if (first.refusal?.code === 'ERR_PERMISSION') throw first.refusal;
-  const lock = await MachineLock.acquire('page pools', options);
-  let journal: Journal | null = null;
-  try {
-    // What a killed run left must go first: its pages look free, and an intent of which the end is
-    // unknown can be decided only while nobody has written since.
-    const notes = await recoverFirst(options, internals);
-    const plan = planReserve(options);
-    if (plan.refusal !== null) throw plan.refusal;
-    const grown: PoolChange[] = [];
-    const made: { readonly step: PlanStep; readonly before: Pool }[] = [];
-    if (plan.growthBytes > 0) {
-      journal = Journal.create({
-        stateDir: stateFolder(options),
-        action: 'pools',
-        root: options.root,
-        onStep: internals.onStep,
-      });
-      for (const [index, step] of plan.steps.entries()) {
-        if (step.growth === 0) continue;
-        throwIfAborted(options.signal);
-        const before = readTarget(step.file, options.root).pool;
-        await growPool(journal, index, step, options, internals);
-        grown.push({ pageBytes: step.pageBytes, node: step.node, pages: step.growth });
-        made.push({ step, before });
+  const made: { readonly step: PlanStep; readonly before: Pool }[] = [];
+  const transaction = await begin({
+    ...(options.root === undefined ? {} : { root: options.root }),
+    ...(options.stateDir === undefined ? {} : { stateDir: options.stateDir }),
+    kind: poolsKind({ root: options.root, ...internals }),
+    locks: ['pools'],
+    intent: 'reserve pages',
+    signal: options.signal,
+    onStep: internals.onStep,
+    patienceMs: internals.patienceMs,
+    prepare() {
+      const plan = planReserve(options);
+      if (plan.refusal !== null) throw plan.refusal;
+      const steps = plan.steps.filter(({ growth }) => growth > 0);
+      for (const step of steps) {
+        made.push({ step, before: readTarget(step.file, options.root).pool });
       }
-      journal.close();
-    }
+      return steps.map(({ file, growth, from }) => ({
+        op: GROW,
+        target: file,
+        asked: growth,
+        from,
+      }));
+    },
+  });
+  try {
     for (const { step, before } of made) {
       throwIfAborted(options.signal);
       if (options.touch ?? true) await touchNewPages(step, before, options.root, internals);
     }
     throwIfAborted(options.signal);
-    return new Reservation({ journal, grown, notes, lock, root: options.root, internals });
+    return new Reservation(transaction);
   } catch (error) {
-    if (journal !== null) await giveBackAfter(error, journal, options, internals);
-    await lock.release();
+    await transaction.undoAfter(error);
     throw error;
-  }
-}
-
-async function recoverFirst(options: ReserveOptions, internals: PoolInternals): Promise<string[]> {
-  // No patience here: pages that a dead run's children still use stay recorded for later.
-  const report = await settleAll('recover', options, { ...internals, patienceMs: 0 });
-  return report.journals.flatMap((journal) => {
-    const pages = journal.returned.map(describeChange).join(', ');
-    if (pages !== '') return [`Gave back ${pages} that pid ${journal.pid} had left`];
-    return journal.error === null ? [] : [`${journal.error.message}. ${journal.error.fix ?? ''}`];
-  });
-}
-
-async function growPool(
-  journal: Journal,
-  index: number,
-  step: PlanStep,
-  options: ReserveOptions,
-  internals: PoolInternals,
-): Promise<void> {
-  const { root } = options;
-  const { file, growth } = step;
-  const prior = readTarget(file, root).persistent;
-  journal.append({
-    type: 'intent',
-    step: index,
-    op: GROW,
-    target: file,
-    prior,
-    asked: growth,
-  });
-  const gained = (): number =>
-    Math.max(0, Math.min(readTarget(file, root).persistent - prior, growth));
-  // The write succeeds also when the kernel found fewer pages: only reading back tells.
-  await writePool(file, prior + growth, { root, internals });
-  let observed = gained();
-  if (observed < growth) {
-    await compactMemory(root, internals);
-    await writePool(file, prior + growth, { root, internals });
-    observed = gained();
-  }
-  journal.append({ type: 'done', step: index, observed });
-  if (observed < growth) {
-    throw new WarpgaugeError(
-      'ERR_NO_MEMORY',
-      `The kernel made ${observed} of ${growth} more ${formatBytes(step.pageBytes)} pages (${step.available} were available, ${step.count} are needed), also after compaction`,
-      {
-        source: file,
-        fix:
-          step.pageBytes >= GiB
-            ? `Reserve them at boot: kernel arguments hugepagesz=${step.pageBytes / GiB}G hugepages=${step.to}`
-            : `End programs that use memory, then: ${step.command}`,
-      },
-    );
-  }
-}
-
-/** Moves used pages together once, so that free memory becomes contiguous. Fails silently: it only helps. */
-async function compactMemory(root: string | undefined, internals: PoolInternals): Promise<void> {
-  try {
-    await writePool('/proc/sys/vm/compact_memory', 1, { root, internals });
-  } catch {
-    // Not root, or a kernel without compaction: the second write then finds what the first one did.
   }
 }
 
@@ -266,35 +152,5 @@ async function touchNewPages(
     const region = await allocate({ bytes: count * step.pageBytes, pages, ...numaNode });
     internals.onStep?.('pool:touched');
     await region[Symbol.asyncDispose]();
-  }
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (!signal?.aborted) return;
-  throw new WarpgaugeError('ERR_INTERRUPTED', 'Reserving pages was interrupted', {
-    cause: signal.reason,
-  });
-}
-
-/** After a failure: gives back what was added. What cannot be given back is added to the error's text. */
-async function giveBackAfter(
-  error: unknown,
-  journal: Journal,
-  options: ReserveOptions,
-  internals: PoolInternals,
-): Promise<void> {
-  journal.close();
-  let left: string;
-  try {
-    const { remaining } = await settleJournal(journal.path, 'failed', {
-      root: options.root,
-      internals,
-    });
-    left = remaining.map(describeChange).join(', ');
-  } catch (second) {
-    left = `what was added (${(second as Error).message})`;
-  }
-  if (left !== '' && error instanceof Error) {
-    error.message += `; left behind: ${left}: run warpgauge pages recover`;
   }
 }

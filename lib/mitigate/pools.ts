@@ -1,6 +1,7 @@
+import type { StateOptions } from '../host/state-folder.ts';
 import type { PlanOptions, ReservePlan } from './pool-plan.ts';
 import type { Reservation, ReserveOptions } from './pool-reserve.ts';
-import type { JournalReport, SettleReport, StateOptions } from './pool-return.ts';
+import type { JournalReport, SettleReport } from './pool-return.ts';
 import type { PoolStatus } from './pool-status.ts';
 
 /** {@link PoolStatus} and what warpgauge itself has added. */

@@ -1,5 +1,5 @@
 import type { PagesStatus, ReservePlan, SettleReport } from '../mitigate/index.ts';
-import { describeChange } from '../mitigate/pool-return.ts';
+import { describeChange } from '../mitigate/pool-change.ts';
 import { formatBytes, KiB } from '../units.ts';
 import { painter } from './colour.ts';
 import { formatTable, type Row, wrap } from './table.ts';

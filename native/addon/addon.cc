@@ -3,6 +3,7 @@
 #include "addon/environment.h"
 #include "addon/errors.h"
 #include "addon/gpu_addon.h"
+#include "addon/machine_addon.h"
 #include "addon/napi_setup.h"
 #include "addon/probe_addon.h"
 #include "addon/region_addon.h"
@@ -28,6 +29,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitClock(env, exports);
   InitCopy(env, exports);
   InitGpu(env, exports);
+  InitMachine(env, exports);
   exports.Set("monotonicNs", Napi::Function::New(env, MonotonicNsJs, "monotonicNs"));
   exports.Set("utcOffsetNs", Napi::Function::New(env, UtcOffsetNsJs, "utcOffsetNs"));
   InitProbes(env, exports);

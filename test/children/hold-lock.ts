@@ -1,10 +1,10 @@
 // Takes the lock NAME under ROOT, says "held" or the error, and keeps it until it is killed.
 import { WarpgaugeError } from '#lib/errors';
-import { MachineLock } from '#lib/mitigate/lock';
+import { DeviceLock } from '#lib/mitigate/transaction/lock';
 
 const [name = '', root = ''] = process.argv.slice(2);
 try {
-  await MachineLock.acquire(name, { root });
+  DeviceLock.acquire(name, 'test', { root });
   console.log('held');
 } catch (error) {
   console.log(error instanceof WarpgaugeError ? error.code : String(error));

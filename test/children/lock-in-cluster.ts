@@ -1,7 +1,7 @@
 // Two cluster workers take the same lock; prints what each of them got, sorted.
 import cluster from 'node:cluster';
 import { WarpgaugeError } from '#lib/errors';
-import { MachineLock } from '#lib/mitigate/lock';
+import { DeviceLock } from '#lib/mitigate/transaction/lock';
 
 const [root = ''] = process.argv.slice(2);
 if (cluster.isPrimary) {
@@ -15,10 +15,12 @@ if (cluster.isPrimary) {
     });
   }
 } else {
-  const text = await MachineLock.acquire('cluster', { root }).then(
-    () => 'held',
-    (error: unknown) => (error instanceof WarpgaugeError ? error.code : String(error)),
-  );
+  let text = 'held';
+  try {
+    DeviceLock.acquire('cluster', 'test', { root });
+  } catch (error) {
+    text = error instanceof WarpgaugeError ? error.code : String(error);
+  }
   process.send?.(text);
   setInterval(() => {}, 1000);
 }

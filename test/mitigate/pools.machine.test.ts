@@ -126,7 +126,7 @@ test('the second reserver is told who holds the pools; kill -9 frees them', { sk
   const held = await pools.reserve({ pages: request, stateDir });
   assert.match(
     held.notes.join(),
-    new RegExp(`Gave back 8 x 2 MiB pages that pid ${child.pid} had left`),
+    new RegExp(`Undid what pid ${child.pid} had left: give back 8 x 2 MiB pages`),
   );
   assert.equal(persistent(), before + 8);
   await held.release();

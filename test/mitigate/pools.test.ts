@@ -3,10 +3,10 @@ import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { processStart } from '#lib/host/process';
-import { listJournals, readJournal } from '#lib/mitigate/journal';
 import { planReserve } from '#lib/mitigate/pool-plan';
 import { reservePages } from '#lib/mitigate/pool-reserve';
 import { parsePoolFile, poolFile, readPoolStatus } from '#lib/mitigate/pool-status';
+import { listJournals, readJournal } from '#lib/mitigate/transaction/journal';
 import { writeJournal } from './journal-file.js';
 import { SimulatedPools } from './simulated-pools.js';
 
@@ -127,7 +127,7 @@ test('a pool that stays short: compacted once, given back, ERR_NO_MEMORY with th
     reservePages({ ...at(pools), pages: want(8) }, internals(pools)),
     (error: Error) => {
       assert.equal(code(error), 'ERR_NO_MEMORY');
-      assert.match(error.message, /5 of 8 more 2 MiB pages \(0 were available, 8 are needed\)/);
+      assert.match(error.message, /made 5 of 8 more 2 MiB pages, also after compaction/);
       return true;
     },
   );

@@ -11,17 +11,21 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { WarpgaugeError } from '../errors.ts';
-import { pidNamespace, processStart } from '../host/process.ts';
-import { hostPath, readText } from '../host/sysfs.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { loadBinding } from '../../addon.ts';
+import { WarpgaugeError } from '../../errors.ts';
+import { pidNamespace, processStart } from '../../host/process.ts';
+import { bootId } from '../../host/state-folder.ts';
 
 /**
  * The journal of one change to the machine: an append-only file of JSON lines, each with its sequence
  * number and a CRC-32 over its own text, each fsynced before the next step. `intent` stands before
  * the change and holds what was there, `done` after it and holds what was observed. An intent without
  * done means *unknown*: recovery reads the machine to decide.
+ *
+ * Whoever writes to a journal holds flock on it: its owner while it applies, and whoever undoes it. The guardian
+ * (native/guardian/guardian.c) reads and writes the same lines; the order of their members is part of the form.
  */
 
 export type JournalValue =
@@ -37,8 +41,10 @@ export interface JournalHeader {
   readonly type: 'header';
   readonly schema: 'warpgauge/journal/1';
   readonly id: string;
-  /** Kind of change: `pools`, later `mig` and `power`. */
+  /** Kind of change: `pools`, `thp`, `mig`. */
   readonly action: string;
+  /** Devices whose locks the owner held; whoever undoes takes them first. */
+  readonly locks: readonly string[];
   readonly bootId: string;
   readonly pid: number;
   /** Start time of the process in clock ticks since boot: a pid alone may have been reused. */
@@ -57,14 +63,28 @@ export interface JournalIntent {
   readonly target: string;
   readonly prior: JournalValue;
   readonly asked: JournalValue;
+  /** The step that this one takes back, in whole or in part. */
+  readonly undoes?: number;
 }
 
-/** After a change: what was read back. `decidedBy: 'reading'` stands where recovery resolved an unknown. */
+/**
+ * After a change: what of it took effect (null: nothing). `decidedBy: 'reading'` stands where recovery resolved an
+ * unknown.
+ */
 export interface JournalDone {
   readonly type: 'done';
   readonly step: number;
   readonly observed: JournalValue;
   readonly decidedBy?: 'reading';
+}
+
+/** The change is to be taken back at a time, whatever its process does. */
+export interface JournalLease {
+  readonly type: 'lease';
+  /** CLOCK_BOOTTIME of the boot in the header, in ms; null: with the end of its process. */
+  readonly expires: number | null;
+  /** Process that takes it back; null: left to `recover`. */
+  readonly guardian: number | null;
 }
 
 /** The change is wanted beyond the life of its process. */
@@ -78,7 +98,12 @@ export interface JournalRolledBack {
   readonly reason: string;
 }
 
-export type JournalEntry = JournalIntent | JournalDone | JournalCommit | JournalRolledBack;
+export type JournalEntry =
+  | JournalIntent
+  | JournalDone
+  | JournalLease
+  | JournalCommit
+  | JournalRolledBack;
 
 /** What stands in a journal file. */
 export interface JournalContents {
@@ -124,6 +149,7 @@ export class Journal {
   static create(options: {
     readonly stateDir: string;
     readonly action: string;
+    readonly locks: readonly string[];
     readonly root?: string | undefined;
     readonly onStep?: StepHook | undefined;
   }): Journal {
@@ -136,6 +162,7 @@ export class Journal {
       schema: 'warpgauge/journal/1',
       id,
       action: options.action,
+      locks: options.locks,
       bootId: bootId(options.root),
       pid: process.pid,
       pidStart: processStart(process.pid) ?? 0,
@@ -157,6 +184,7 @@ export class Journal {
       throw journalFailed(path, error);
     }
     const journal = new Journal(path, header, fd, 0, options.onStep);
+    loadBinding().lockFile(fd); // a file that nobody else knows yet
     journal.#append(header);
     // The name must survive as the content does: the folder, and those that name a new folder.
     for (const folder of folders) fsyncFolder(folder);
@@ -164,23 +192,42 @@ export class Journal {
     return journal;
   }
 
-  /** Goes on with a journal that {@link readJournal} found sound; a torn last line is cut off first. */
-  static reopen(contents: JournalContents, onStep?: StepHook): Journal {
-    const { header, path } = contents;
-    if (header === null || contents.corrupt !== null) throw corruptJournal(contents);
+  /**
+   * Goes on with a journal, whose contents it reads again once it holds its lock. A torn last line is cut off first.
+   * Throws `ERR_LOCKED` when another process is still undoing it after `waitMs`.
+   */
+  static async reopen(
+    path: string,
+    options: { readonly onStep?: StepHook | undefined; readonly waitMs?: number } = {},
+  ): Promise<{ readonly journal: Journal; readonly contents: JournalContents }> {
+    let fd: number;
     try {
-      if (contents.torn) {
-        const fd = openSync(path, 'r+');
-        try {
-          ftruncateSync(fd, contents.validBytes);
-          fsyncSync(fd);
-        } finally {
-          closeSync(fd);
-        }
-      }
-      const fd = openSync(path, constants.O_WRONLY | constants.O_APPEND);
-      return new Journal(path, header, fd, contents.entries.length + 1, onStep);
+      fd = openSync(path, constants.O_RDWR | constants.O_APPEND);
     } catch (error) {
+      throw journalFailed(path, error);
+    }
+    try {
+      const deadline = performance.now() + (options.waitMs ?? LOCK_WAIT_MS);
+      while (loadBinding().lockFile(fd) !== null) {
+        if (performance.now() >= deadline) {
+          throw new WarpgaugeError('ERR_LOCKED', `Another process is undoing ${path}`, {
+            source: path,
+            fix: `See who: sudo fuser -v ${path}`,
+          });
+        }
+        await sleep(LOCK_POLL_MS);
+      }
+      const contents = readJournal(path);
+      const { header } = contents;
+      if (header === null || contents.corrupt !== null) throw corruptJournal(contents);
+      if (contents.torn) {
+        ftruncateSync(fd, contents.validBytes);
+        fsyncSync(fd);
+      }
+      const journal = new Journal(path, header, fd, contents.entries.length + 1, options.onStep);
+      return { journal, contents };
+    } catch (error) {
+      closeSync(fd);
       throw journalFailed(path, error);
     }
   }
@@ -217,30 +264,14 @@ function journalDir(stateDir: string): string {
   return join(stateDir, 'journal');
 }
 
-/** Where changes are recorded: `stateDir`, else `WARPGAUGE_STATE_DIR`, else by user. */
-export function stateFolder(options: {
-  readonly stateDir?: string | undefined;
-  readonly root?: string | undefined;
-}): string {
-  const named = options.stateDir ?? process.env['WARPGAUGE_STATE_DIR'];
-  if (named) return named;
-  if (process.getuid?.() === 0) return hostPath('/var/lib/warpgauge', options.root);
-  return join(process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'warpgauge');
-}
-
-/** Names this boot of the machine; every pool, power and clock setting ends with it. */
-export function bootId(root?: string): string {
-  return readText('/proc/sys/kernel/random/boot_id', root)?.trim() ?? 'unknown';
-}
-
 /** Whether the process that began a journal still runs; null where that cannot be known from here. */
 export function ownerAlive(header: JournalHeader): boolean | null {
   if (header.pidNamespace !== pidNamespace()) return null;
   return processStart(header.pid) === header.pidStart;
 }
 
-/** Paths of all journals of one action, oldest first. */
-export function listJournals(stateDir: string, action: string): string[] {
+/** Paths of all journals, or of those of one action, oldest first. */
+export function listJournals(stateDir: string, action?: string): string[] {
   const dir = journalDir(stateDir);
   let names: string[];
   try {
@@ -250,10 +281,18 @@ export function listJournals(stateDir: string, action: string): string[] {
     throw journalFailed(dir, error);
   }
   return names
-    .filter((name) => name.startsWith(`${action}-`) && name.endsWith('.jsonl'))
-    .sort()
+    .filter((name) => /^[a-z]+-\d{8}T\d{9}Z-.*\.jsonl$/.test(name))
+    .filter((name) => action === undefined || name.startsWith(`${action}-`))
+    .sort((a, b) => (startOf(a) < startOf(b) ? -1 : 1))
     .map((name) => join(dir, name));
 }
+
+/** The part of a journal's name that says when it was begun. */
+const startOf = (name: string): string => name.slice(name.indexOf('-'));
+
+/** How long one waits for another process that is undoing the same journal. */
+const LOCK_WAIT_MS = 5000;
+const LOCK_POLL_MS = 10;
 
 /** Journals that are kept as a record after nothing is left to undo. */
 const KEPT_CLOSED = 100;
@@ -316,7 +355,7 @@ export function corruptJournal(journal: JournalContents): WarpgaugeError {
     ? `line ${journal.corrupt.line}: ${journal.corrupt.reason}`
     : 'no header';
   return new WarpgaugeError('ERR_JOURNAL', `${journal.path} cannot be trusted (${at})`, {
-    fix: `Compare the pools with what you expect (warpgauge pages status), then: rm ${journal.path}`,
+    fix: `Compare the machine with what you expect (warpgauge pages status, warpgauge mig status), then: rm ${journal.path}`,
     source: journal.path,
   });
 }

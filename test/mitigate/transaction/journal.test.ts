@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { bootId, lockFolder, stateFolder } from '#lib/host/state-folder';
 import {
-  bootId,
   crc32,
   isClosed,
   Journal,
@@ -12,8 +12,7 @@ import {
   ownerAlive,
   pruneJournals,
   readJournal,
-  stateFolder,
-} from '#lib/mitigate/journal';
+} from '#lib/mitigate/transaction/journal';
 
 function folder(t: TestContext): string {
   const dir = mkdtempSync(join(tmpdir(), 'warpgauge-journal-'));
@@ -31,7 +30,7 @@ const INTENT = {
 } as const;
 
 function sample(stateDir: string): Journal {
-  const journal = Journal.create({ stateDir, action: 'pools' });
+  const journal = Journal.create({ stateDir, action: 'pools', locks: ['pools'] });
   journal.append(INTENT);
   journal.append({ type: 'done', step: 0, observed: 8 });
   journal.close();
@@ -96,10 +95,10 @@ test('a line that is missing or repeated is reported', (t) => {
   assert.equal(readJournal(path).corrupt?.line, 2);
 });
 
-test('going on after a torn line cuts it off; the result is whole', (t) => {
+test('going on after a torn line cuts it off; the result is whole', async (t) => {
   const { path } = sample(folder(t));
   truncateSync(path, readFileSync(path).length - 5);
-  const journal = Journal.reopen(readJournal(path));
+  const { journal } = await Journal.reopen(path);
   journal.append({ type: 'rolledback', reason: 'test' });
   journal.close();
   const contents = readJournal(path);
@@ -111,17 +110,30 @@ test('going on after a torn line cuts it off; the result is whole', (t) => {
   assert.equal(isClosed(contents), true);
 });
 
-test('a corrupt journal is not written to', (t) => {
+test('a corrupt journal is not written to', async (t) => {
   const { path } = sample(folder(t));
   writeFileSync(path, readFileSync(path, 'utf8').replace('pool.grow', 'pool.grew'));
-  assert.throws(() => Journal.reopen(readJournal(path)), { code: 'ERR_JOURNAL' });
+  const before = readFileSync(path);
+  await assert.rejects(Journal.reopen(path), { code: 'ERR_JOURNAL' });
+  assert.deepEqual(readFileSync(path), before);
 });
 
 test('a folder that cannot be written is ERR_JOURNAL', (t) => {
   const file = join(folder(t), 'file');
   writeFileSync(file, '');
-  assert.throws(() => Journal.create({ stateDir: file, action: 'pools' }), { code: 'ERR_JOURNAL' });
+  assert.throws(() => Journal.create({ stateDir: file, action: 'pools', locks: ['pools'] }), {
+    code: 'ERR_JOURNAL',
+  });
   assert.deepEqual(listJournals(join(folder(t), 'absent'), 'pools'), []);
+});
+
+test('of two that go on with a journal the second waits for the first, and not for ever', async (t) => {
+  const { path } = sample(folder(t));
+  const { journal } = await Journal.reopen(path);
+  await assert.rejects(Journal.reopen(path, { waitMs: 20 }), { code: 'ERR_LOCKED' });
+  setTimeout(() => journal.close(), 30);
+  const second = await Journal.reopen(path, { waitMs: 5000 });
+  second.journal.close();
 });
 
 test('a pid that was used again, and one of another namespace, is not the owner', (t) => {
@@ -134,7 +146,7 @@ test('closed journals are kept up to a hundred, open ones always', (t) => {
   const stateDir = folder(t);
   const open = sample(stateDir);
   for (let n = 0; n < 103; n++) {
-    const journal = Journal.create({ stateDir, action: 'pools' });
+    const journal = Journal.create({ stateDir, action: 'pools', locks: ['pools'] });
     journal.append({ type: 'rolledback', reason: 'test' });
     journal.close();
   }
@@ -153,4 +165,5 @@ test('the state folder: option, then environment, then the user', (t) => {
   delete process.env['WARPGAUGE_STATE_DIR'];
   const isRoot = process.getuid?.() === 0;
   assert.equal(stateFolder({ root: '/r' }).startsWith('/r/var/lib/warpgauge'), isRoot);
+  assert.equal(lockFolder({ root: '/r' }).startsWith('/r/run/warpgauge'), isRoot);
 });

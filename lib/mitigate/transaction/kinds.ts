@@ -1,0 +1,22 @@
+import { WarpgaugeError } from '../../errors.ts';
+import type { ActionKind } from './kind.ts';
+
+/** What a kind is made with when `recover` makes it. */
+export interface KindOptions {
+  readonly root?: string | undefined;
+}
+
+/** Every kind of change by its name; each loads its part when it is needed. */
+const KINDS: Readonly<Record<string, (options: KindOptions) => Promise<ActionKind>>> = {
+  pools: async (options) => (await import('../pool-operations.ts')).poolsKind(options),
+};
+
+export async function kindByName(name: string, options: KindOptions): Promise<ActionKind> {
+  const make = Object.hasOwn(KINDS, name) ? KINDS[name] : undefined;
+  if (make === undefined) {
+    throw new WarpgaugeError('ERR_JOURNAL', `No action of this version is called ${name}`, {
+      fix: 'Use the version of warpgauge that made the change',
+    });
+  }
+  return await make(options);
+}

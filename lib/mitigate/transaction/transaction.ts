@@ -1,0 +1,113 @@
+import { WarpgaugeError } from '../../errors.ts';
+import { Journal } from './journal.ts';
+import { type ActionKind, describeStep, type StepRecord } from './kind.ts';
+import type { DeviceLock } from './lock.ts';
+import { type UndoOptions, type UndoReport, undoJournal } from './undo.ts';
+
+const NOTHING: UndoReport = Object.freeze({ undone: [], blocked: [], records: [] });
+
+/** A change that was applied and verified; its devices stay locked until {@link undo} or {@link commit}. */
+export class Transaction implements AsyncDisposable {
+  /** Name of the journal, or null when there was nothing to change. */
+  readonly id: string | null;
+  readonly records: readonly StepRecord[];
+  /** What else happened that a person wants to know, one sentence each. */
+  readonly notes: readonly string[];
+  readonly #path: string | null;
+  readonly #kind: ActionKind;
+  readonly #locks: readonly DeviceLock[];
+  readonly #undoing: UndoOptions;
+  #state: 'held' | 'committed' | 'undone' = 'held';
+  #running: Promise<UndoReport> | undefined;
+
+  /** Made by {@link begin}. */
+  constructor(made: {
+    readonly kind: ActionKind;
+    readonly journal: Journal | null;
+    readonly records: readonly StepRecord[];
+    readonly notes: readonly string[];
+    readonly locks: readonly DeviceLock[];
+    readonly undoing: UndoOptions;
+  }) {
+    this.id = made.journal?.header.id ?? null;
+    this.#path = made.journal?.path ?? null;
+    this.records = made.records;
+    this.notes = made.notes;
+    this.#kind = made.kind;
+    this.#locks = made.locks;
+    this.#undoing = made.undoing;
+  }
+
+  /**
+   * Takes back what was changed, and what others changed since stays. What is in the way (pages or devices in use) is
+   * reported as `blocked`; a later call tries again. Idempotent.
+   */
+  undo(reason = 'released'): Promise<UndoReport> {
+    this.#running ??= this.#undo(reason);
+    return this.#running;
+  }
+
+  async #undo(reason: string): Promise<UndoReport> {
+    if (this.#state === 'committed') {
+      throw new WarpgaugeError('ERR_CLOSED', 'This change was committed', {
+        fix: `warpgauge ${this.#kind.command} release`,
+      });
+    }
+    try {
+      const report =
+        this.#path === null
+          ? NOTHING
+          : await undoJournal(this.#path, this.#kind, reason, this.#undoing);
+      if (report.blocked.length > 0) {
+        this.#running = undefined;
+        return report;
+      }
+      this.#state = 'undone';
+      this.#unlock();
+      return report;
+    } catch (error) {
+      this.#running = undefined;
+      throw error;
+    }
+  }
+
+  /** After a failure: takes back, gives the locks up whatever comes of it, and adds to the error what stays. */
+  async undoAfter(error: unknown): Promise<void> {
+    let left: string;
+    try {
+      const { blocked } = await this.undo('failed');
+      left = blocked
+        .map(({ record, error: why }) => `${describeStep(this.#kind, record)} (${why.message})`)
+        .join('; ');
+    } catch (second) {
+      left = `what was changed (${(second as Error).message})`;
+    }
+    this.#unlock();
+    if (left !== '' && error instanceof Error) {
+      error.message += `; left behind: ${left}: run warpgauge ${this.#kind.command} recover`;
+    }
+  }
+
+  /** Leaves the change as it is, beyond this process, until `release`. */
+  async commit(): Promise<void> {
+    if (this.#state !== 'held') {
+      throw new WarpgaugeError('ERR_CLOSED', `This change was ${this.#state}`);
+    }
+    this.#state = 'committed';
+    if (this.#path !== null) {
+      const { journal } = await Journal.reopen(this.#path, { onStep: this.#undoing.onStep });
+      journal.append({ type: 'commit' });
+      journal.close();
+    }
+    this.#unlock();
+  }
+
+  #unlock(): void {
+    for (const lock of this.#locks) lock.release();
+  }
+
+  /** {@link undo}, unless committed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state !== 'committed') await this.undo();
+  }
+}
