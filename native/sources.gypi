@@ -65,6 +65,7 @@
       "native/gpu/driver_gate.cc",
       "native/gpu/cuda/context.cc",
       "native/gpu/cuda/table.cc",
+      "native/gpu/cupti/record_convert.c",
       "native/gpu/nvml/device.cc",
       "native/gpu/nvml/facts.cc",
       "native/gpu/nvml/gpm.cc",

@@ -4,6 +4,9 @@
 
 namespace warpgauge {
 
+template <typename A, typename B>
+struct CompatibleFunctions;
+
 // Whether a value of type A may be passed where the real header says B: same register, same size,
 // same direction. Our handles are pointers to types of our own; NVIDIA's are pointers to its types
 // or structs that hold just one pointer; our ints stand for its enums.
@@ -19,6 +22,8 @@ constexpr bool CompatibleTypes() {
     } else if constexpr (std::is_class_v<ToA> && std::is_class_v<ToB>) {
       return true;  // handles; structs with contents are compared field by field where they are
                     // used
+    } else if constexpr (std::is_function_v<ToA> && std::is_function_v<ToB>) {
+      return CompatibleFunctions<ToA, ToB>::value;
     } else {
       return CompatibleTypes<std::remove_cv_t<ToA>, std::remove_cv_t<ToB>>();
     }

@@ -10,7 +10,7 @@
 #ifndef WARPGAUGE_GPU_CUPTI_TRACE_RECORD_H
 #define WARPGAUGE_GPU_CUPTI_TRACE_RECORD_H
 
-#include <stdint.h>
+#include <stdint.h> /* NOLINT(modernize-deprecated-headers): also C */
 
 #ifdef __cplusplus
 extern "C" {

@@ -139,7 +139,7 @@ struct wg_lane {
 };
 
 #ifdef __cplusplus
-static_assert(sizeof(wg_trace_header) <= WG_TRACE_PAGE && sizeof(wg_lane) <= WG_TRACE_PAGE, "");
+static_assert(sizeof(wg_trace_header) <= WG_TRACE_PAGE && sizeof(wg_lane) <= WG_TRACE_PAGE);
 }
 #else
 _Static_assert(sizeof(struct wg_trace_header) <= WG_TRACE_PAGE, "one page");
