@@ -65,7 +65,6 @@
       "native/gpu/driver_gate.cc",
       "native/gpu/cuda/context.cc",
       "native/gpu/cuda/table.cc",
-      "native/gpu/cupti/record_convert.c",
       "native/gpu/nvml/device.cc",
       "native/gpu/nvml/facts.cc",
       "native/gpu/nvml/gpm.cc",
@@ -83,6 +82,20 @@
       "native/gpu/nvml/session_read.cc",
       "native/gpu/nvml/session_rows.cc",
       "native/gpu/nvml/table.cc"
+    ],
+    "trace_sources": [
+      "native/gpu/cupti/activity.c",
+      "native/gpu/cupti/activity_thread.c",
+      "native/gpu/cupti/buffer_pool.c",
+      "native/gpu/cupti/cupti_library.c",
+      "native/gpu/cupti/lane_file.c",
+      "native/gpu/cupti/lane_identity.c",
+      "native/gpu/cupti/lane_writer.c",
+      "native/gpu/cupti/name_table.c",
+      "native/gpu/cupti/record_convert.c"
+    ],
+    "inject_sources": [
+      "native/inject/inject.c"
     ],
     "memory_sources": [
       "native/memory/failure.cc",
