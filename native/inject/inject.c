@@ -11,7 +11,7 @@
 
 #include "gpu/cupti/activity.h"
 
-enum { EXIT_TIMEOUT_MS = 2000 };
+enum { kExitTimeoutMs = 2000 };
 
 static struct wg_lane_writer the_writer;
 static uint32_t attached_pid; /* atomic: the process that this was done for */
@@ -19,7 +19,7 @@ static int has_handlers;      /* inherited by fork, like the handlers */
 
 static void at_exit(void) {
   if (__atomic_load_n(&attached_pid, __ATOMIC_ACQUIRE) != (uint32_t)getpid()) return;
-  wg_activity_stop(WG_STOP_EXIT, EXIT_TIMEOUT_MS);
+  wg_activity_stop(WG_STOP_EXIT, kExitTimeoutMs);
 }
 
 static void in_child(void) {

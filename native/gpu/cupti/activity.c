@@ -103,7 +103,7 @@ struct kind {
   uint32_t record; /* wg_record_kind */
   int cupti;
 };
-static const struct kind plain_kinds[] = {
+static const struct kind kPlainKinds[] = {
     {WG_RECORD_MEMCPY, WG_CUPTI_MEMCPY},
     {WG_RECORD_PEER_MEMCPY, WG_CUPTI_PEER_MEMCPY},
     {WG_RECORD_MEMSET, WG_CUPTI_MEMSET},
@@ -113,7 +113,7 @@ static const struct kind plain_kinds[] = {
     {WG_RECORD_EXTERNAL, WG_CUPTI_EXTERNAL_CORRELATION},
     {WG_RECORD_MARKER, WG_CUPTI_MARKER},
 };
-enum { PLAIN_KINDS = sizeof plain_kinds / sizeof plain_kinds[0] };
+enum { kPlainKindCount = sizeof kPlainKinds / sizeof kPlainKinds[0] };
 
 static void note(struct wg_activity* activity, uint32_t record, int result) {
   if (result == WG_CUPTI_SUCCESS) {
@@ -174,10 +174,10 @@ void wg_activity_enable_unified(struct wg_activity* activity) {
 
 void wg_activity_enable(struct wg_activity* activity) {
   activity->failed_code = WG_CUPTI_SUCCESS;
-  for (int i = 0; i < PLAIN_KINDS; i++) {
-    if ((activity->wanted & 1U << plain_kinds[i].record) == 0) continue;
+  for (int i = 0; i < kPlainKindCount; i++) {
+    if ((activity->wanted & 1U << kPlainKinds[i].record) == 0) continue;
     note(
-        activity, plain_kinds[i].record, activity->cupti.cuptiActivityEnable(plain_kinds[i].cupti));
+        activity, kPlainKinds[i].record, activity->cupti.cuptiActivityEnable(kPlainKinds[i].cupti));
   }
   if ((activity->wanted & 1U << WG_RECORD_API) != 0) enable_calls(activity);
   if (__atomic_load_n(&activity->cuda_ready, __ATOMIC_SEQ_CST) != 0) {
@@ -188,9 +188,9 @@ void wg_activity_enable(struct wg_activity* activity) {
 
 void wg_activity_disable(struct wg_activity* activity) {
   const struct wg_cupti* const cupti = &activity->cupti;
-  for (int i = 0; i < PLAIN_KINDS; i++) {
-    if ((activity->enabled & 1U << plain_kinds[i].record) != 0) {
-      cupti->cuptiActivityDisable(plain_kinds[i].cupti);
+  for (int i = 0; i < kPlainKindCount; i++) {
+    if ((activity->enabled & 1U << kPlainKinds[i].record) != 0) {
+      cupti->cuptiActivityDisable(kPlainKinds[i].cupti);
     }
   }
   if ((activity->enabled & 1U << WG_RECORD_UNIFIED_MEMORY) != 0) {

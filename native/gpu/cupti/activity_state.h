@@ -59,7 +59,7 @@ struct wg_activity {
 
 /* Makes the thread if nobody has; any thread. */
 void wg_activity_begin_thread(struct wg_activity* activity);
-void* wg_activity_thread(void* activity);
+void* wg_activity_thread(void* the_activity);
 
 /* Switches kinds on (as wanted) or off. In the thread that owns `enabled`. */
 void wg_activity_enable(struct wg_activity* activity);

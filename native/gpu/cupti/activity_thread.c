@@ -11,12 +11,12 @@
 #include "activity_state.h"
 
 enum {
-  FULL_SLEEP_NS = 200 * 1000, /* between two looks at a full ring */
-  STILL_MS = 10 * 1000,       /* a reader that took nothing for so long is not waited for */
-  FAR_NS = 10 * 1000 * 1000,  /* CUPTI's clock and CLOCK_REALTIME */
-  FAR_READINGS = 3,
-  MOST_DEVICES = 64,
-  LEAST_FLUSH_MS = 1,
+  kFullSleepNs = 200 * 1000, /* between two looks at a full ring */
+  kStillMs = 10 * 1000,      /* a reader that took nothing for so long is not waited for */
+  kFarNs = 10 * 1000 * 1000, /* CUPTI's clock and CLOCK_REALTIME */
+  kFarReadings = 3,
+  kMostDevices = 64,
+  kLeastFlushMs = 1,
 };
 
 static uint64_t clock_ns(clockid_t clock) {
@@ -25,6 +25,7 @@ static uint64_t clock_ns(clockid_t clock) {
   return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): written by the builtin */
 static void add(uint64_t* counter, uint64_t count) {
   __atomic_store_n(counter, *counter + count, __ATOMIC_RELAXED);
 }
@@ -67,7 +68,7 @@ static int is_waiting_over(struct wg_activity* activity) {
       now >= __atomic_load_n(&activity->deadline_ns, __ATOMIC_RELAXED)) {
     return 1;
   }
-  return now - activity->tail_moved_ns >= (int64_t)STILL_MS * 1000000;
+  return now - activity->tail_moved_ns >= (int64_t)kStillMs * 1000000;
 }
 
 int wg_activity_put(struct wg_activity* activity, const struct wg_record* record) {
@@ -83,7 +84,7 @@ int wg_activity_put(struct wg_activity* activity, const struct wg_record* record
           activity->gave_up = 1;
           break;
         }
-        const struct timespec sleep = {0, FULL_SLEEP_NS};
+        const struct timespec sleep = {0, kFullSleepNs};
         nanosleep(&sleep, NULL);
       }
     }
@@ -205,7 +206,7 @@ void wg_activity_tell_devices(struct wg_activity* activity) {
     return; /* cuInit failed, or has not got there: asked again with the next flush */
   }
   activity->devices_head = activity->writer->head;
-  for (int i = 0; i < count && i < MOST_DEVICES; i++) tell_device(activity, i);
+  for (int i = 0; i < count && i < kMostDevices; i++) tell_device(activity, i);
   activity->devices_told = 1;
 }
 
@@ -232,10 +233,10 @@ static void tell_clock(struct wg_activity* activity) {
     record.of.clock.realtime_ns = realtime;
   }
   const int64_t far = (int64_t)(record.start - (uint64_t)record.of.clock.realtime_ns);
-  const int is_far = far > FAR_NS + narrowest || far < -(FAR_NS + narrowest);
+  const int is_far = far > kFarNs + narrowest || far < -(kFarNs + narrowest);
   activity->foreign_clock = is_far ? activity->foreign_clock + 1 : 0;
   struct wg_lane* const lane = activity->writer->lane;
-  if (activity->foreign_clock == FAR_READINGS && lane->reason == WG_REASON_NONE) {
+  if (activity->foreign_clock == kFarReadings && lane->reason == WG_REASON_NONE) {
     __atomic_store_n(&lane->reason, WG_REASON_FOREIGN_CLOCK, __ATOMIC_RELEASE);
   }
   wg_activity_put(activity, &record);
@@ -339,15 +340,15 @@ static void finish(struct wg_activity* activity, enum wg_stop how, int is_reader
   syscall(SYS_futex, &activity->thread, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
-void* wg_activity_thread(void* argument) {
-  struct wg_activity* const activity = argument;
+void* wg_activity_thread(void* the_activity) {
+  struct wg_activity* const activity = the_activity;
   pthread_setname_np(pthread_self(), "warpgauge");
   activity->converter.name = name_of;
   activity->converter.api_name = call_name_of;
   activity->converter.user = activity;
   __atomic_store_n(&activity->thread, WG_THREAD_RUNNING, __ATOMIC_RELEASE);
   uint32_t flush_ms = activity->writer->header->flush_ms;
-  if (flush_ms < LEAST_FLUSH_MS) flush_ms = LEAST_FLUSH_MS;
+  if (flush_ms < kLeastFlushMs) flush_ms = kLeastFlushMs;
   int64_t next_ns = wg_now_ns();
   for (;;) {
     if (__atomic_load_n(&activity->phase, __ATOMIC_SEQ_CST) == WG_PHASE_STOPPING) {

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FREE = 0, LENT = 1, FILLED = 2, TAKEN = 3 };
+enum { kFree = 0, kLent = 1, kFilled = 2, kTaken = 3 };
 
 int wg_buffer_pool_make(struct wg_buffer_pool* pool, uint32_t pool_bytes) {
   memset(pool, 0, sizeof *pool);
@@ -47,10 +47,10 @@ int wg_buffer_pool_make(struct wg_buffer_pool* pool, uint32_t pool_bytes) {
 struct wg_buffer* wg_buffer_pool_lend(struct wg_buffer_pool* pool) {
   for (uint32_t i = 0; i < pool->count; i++) {
     struct wg_buffer* const buffer = &pool->buffers[i];
-    uint32_t expected = FREE;
-    if (__atomic_load_n(&buffer->state, __ATOMIC_RELAXED) == FREE &&
+    uint32_t expected = kFree;
+    if (__atomic_load_n(&buffer->state, __ATOMIC_RELAXED) == kFree &&
         __atomic_compare_exchange_n(
-            &buffer->state, &expected, LENT, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+            &buffer->state, &expected, kLent, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
       return buffer;
     }
   }
@@ -67,7 +67,7 @@ struct wg_buffer* wg_buffer_pool_find(const struct wg_buffer_pool* pool, const u
 void wg_buffer_pool_fill(struct wg_buffer_pool* pool, struct wg_buffer* buffer, size_t valid) {
   buffer->valid = valid < buffer->bytes ? valid : buffer->bytes;
   buffer->sequence = __atomic_fetch_add(&pool->sequence, 1, __ATOMIC_RELAXED);
-  __atomic_store_n(&buffer->state, FILLED, __ATOMIC_RELEASE);
+  __atomic_store_n(&buffer->state, kFilled, __ATOMIC_RELEASE);
   __atomic_fetch_add(&pool->signal, 1, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&pool->waiting, __ATOMIC_SEQ_CST) != 0) {
     syscall(SYS_futex, &pool->signal, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
@@ -79,7 +79,7 @@ static struct wg_buffer* first_filled(struct wg_buffer_pool* pool, int is_discar
   for (uint32_t i = 0; i < pool->count; i++) {
     struct wg_buffer* const buffer = &pool->buffers[i];
     if (buffer->is_discard != (uint32_t)is_discard ||
-        __atomic_load_n(&buffer->state, __ATOMIC_ACQUIRE) != FILLED) {
+        __atomic_load_n(&buffer->state, __ATOMIC_ACQUIRE) != kFilled) {
       continue;
     }
     if (first == NULL || buffer->sequence < first->sequence) first = buffer;
@@ -89,7 +89,7 @@ static struct wg_buffer* first_filled(struct wg_buffer_pool* pool, int is_discar
 
 struct wg_buffer* wg_buffer_pool_take(struct wg_buffer_pool* pool, int is_discard) {
   struct wg_buffer* const buffer = first_filled(pool, is_discard);
-  if (buffer != NULL) __atomic_store_n(&buffer->state, TAKEN, __ATOMIC_RELAXED);
+  if (buffer != NULL) __atomic_store_n(&buffer->state, kTaken, __ATOMIC_RELAXED);
   return buffer;
 }
 
@@ -98,7 +98,7 @@ void wg_buffer_pool_free(struct wg_buffer* buffer) {
    * nothing says that it leaves alone what it does not report. */
   memset(buffer->memory, 0, buffer->bytes);
   buffer->valid = 0;
-  __atomic_store_n(&buffer->state, FREE, __ATOMIC_RELEASE);
+  __atomic_store_n(&buffer->state, kFree, __ATOMIC_RELEASE);
 }
 
 void wg_buffer_pool_wait(struct wg_buffer_pool* pool, int64_t until_ns) {

@@ -13,7 +13,7 @@ struct soname {
   uint32_t major;
   const char* name;
 };
-static const struct soname sonames[] = {
+static const struct soname kSonames[] = {
     {13, "libcupti.so.13"},
     {12, "libcupti.so.12"},
     {11, "libcupti.so.11.8"},
@@ -26,9 +26,9 @@ static const struct soname sonames[] = {
     {11, "libcupti.so.11.1"},
     {11, "libcupti.so.11.0"},
 };
-enum { SONAMES = sizeof sonames / sizeof sonames[0] };
+enum { kSonameCount = sizeof kSonames / sizeof kSonames[0] };
 
-static const char* const below_toolkit[] = {
+static const char* const kBelowToolkit[] = {
     "lib64",
     "extras/CUPTI/lib64",
     "lib",
@@ -38,7 +38,7 @@ static const char* const below_toolkit[] = {
     "targets/x86_64-linux/lib",
 #endif
 };
-static const char* const below_system[] = {
+static const char* const kBelowSystem[] = {
 #if defined(__aarch64__)
     "/usr/lib/aarch64-linux-gnu",
 #else
@@ -68,9 +68,9 @@ static void* open_in(const char* folder, const char* name, char* path, size_t pa
 }
 
 static void* open_in_toolkit(const char* root, const char* name, char* path, size_t path_bytes) {
-  for (size_t i = 0; i < sizeof below_toolkit / sizeof below_toolkit[0]; i++) {
+  for (size_t i = 0; i < sizeof kBelowToolkit / sizeof kBelowToolkit[0]; i++) {
     char folder[448];
-    const int length = snprintf(folder, sizeof folder, "%s/%s", root, below_toolkit[i]);
+    const int length = snprintf(folder, sizeof folder, "%s/%s", root, kBelowToolkit[i]);
     if (length < 0 || (size_t)length >= sizeof folder) continue;
     void* const handle = open_in(folder, name, path, path_bytes);
     if (handle != NULL) return handle;
@@ -107,7 +107,7 @@ static void* open_listed(const char* paths, const char* name, char* path, size_t
       const char* const slash = strrchr(one, '/');
       const char* const base = slash == NULL ? one : slash + 1;
       int is_versioned = 0;
-      for (int i = 0; i < SONAMES; i++) is_versioned |= strcmp(base, sonames[i].name) == 0;
+      for (int i = 0; i < kSonameCount; i++) is_versioned |= strcmp(base, kSonames[i].name) == 0;
       const int is_meant = name == NULL ? !is_versioned : strcmp(base, name) == 0;
       if (is_meant && access(one, R_OK) == 0) {
         void* const handle = open_library(one, 0, path, path_bytes);
@@ -128,8 +128,8 @@ static void* open_named(const char* name, const char* more_paths, char* path, si
     if (root != NULL && *root != 0) handle = open_in_toolkit(root, name, path, path_bytes);
   }
   if (handle == NULL) handle = open_in_local(name, path, path_bytes);
-  for (size_t i = 0; i < sizeof below_system / sizeof below_system[0] && handle == NULL; i++) {
-    handle = open_in(below_system[i], name, path, path_bytes);
+  for (size_t i = 0; i < sizeof kBelowSystem / sizeof kBelowSystem[0] && handle == NULL; i++) {
+    handle = open_in(kBelowSystem[i], name, path, path_bytes);
   }
   return handle;
 }
@@ -138,16 +138,16 @@ static void* search(const struct wg_driver* driver,
                     const char* more_paths,
                     char* path,
                     size_t path_bytes) {
-  for (int i = 0; i < SONAMES; i++) {
-    void* const handle = open_library(sonames[i].name, RTLD_NOLOAD, path, path_bytes);
+  for (int i = 0; i < kSonameCount; i++) {
+    void* const handle = open_library(kSonames[i].name, RTLD_NOLOAD, path, path_bytes);
     if (handle != NULL) return handle;
   }
   /* A CUPTI that is newer than its driver does not start: those only when there is no other. */
   const uint32_t allowed = driver->version == 0 ? UINT32_MAX : driver->version / 1000;
   for (int pass = 0; pass < 2; pass++) {
-    for (int i = 0; i < SONAMES; i++) {
-      if ((sonames[i].major <= allowed) != (pass == 0)) continue;
-      void* const handle = open_named(sonames[i].name, more_paths, path, path_bytes);
+    for (int i = 0; i < kSonameCount; i++) {
+      if ((kSonames[i].major <= allowed) != (pass == 0)) continue;
+      void* const handle = open_named(kSonames[i].name, more_paths, path, path_bytes);
       if (handle != NULL) return handle;
     }
     if (pass == 0) {
@@ -237,7 +237,7 @@ void wg_driver_find(struct wg_driver* driver, const void* code) {
   }
 }
 
-static const uint8_t probed_kinds[] = {
+static const uint8_t kProbedKinds[] = {
     WG_CUPTI_MEMCPY,
     WG_CUPTI_MEMSET,
     WG_CUPTI_DRIVER,
@@ -271,8 +271,8 @@ static uint16_t probe_kind(const struct wg_cupti* cupti, uint32_t kind) {
 uint32_t wg_cupti_probe(const struct wg_cupti* cupti, struct wg_converter* converter) {
   uint32_t refused = 0;
   memset(converter->lengths, 0, sizeof converter->lengths);
-  for (size_t i = 0; i < sizeof probed_kinds; i++) {
-    const uint32_t kind = probed_kinds[i];
+  for (size_t i = 0; i < sizeof kProbedKinds; i++) {
+    const uint32_t kind = kProbedKinds[i];
     const uint16_t length = probe_kind(cupti, kind);
     if (length >= wg_cupti_prefix_bytes(kind)) {
       converter->lengths[kind] = length;

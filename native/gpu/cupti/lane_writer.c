@@ -10,7 +10,7 @@
 #include "lane_identity.h"
 
 /* linux/fcntl.h, which cannot stand beside fcntl.h. */
-enum { GET_SEALS = 1034, SEAL_SHRINK = 2 };
+enum { kGetSeals = 1034, kSealShrink = 2 };
 
 void wg_lane_forget(struct wg_lane_writer* writer) {
   writer->mode = WG_LANE_NONE;
@@ -84,10 +84,10 @@ int wg_lane_attach_memory(struct wg_lane_writer* writer, const char* path) {
   const off_t bytes = lseek(fd, 0, SEEK_END);
   /* Only what cannot shrink is mapped: a page that is cut off is a SIGBUS in the process that we
    * are guests of. fcntl() itself would need glibc 2.28. */
-  const long seals = syscall(SYS_fcntl, fd, GET_SEALS, 0);
+  const long seals = syscall(SYS_fcntl, fd, kGetSeals, 0);
   if (bytes < 0) {
     error = errno;
-  } else if (seals < 0 || (seals & SEAL_SHRINK) == 0) {
+  } else if (seals < 0 || (seals & kSealShrink) == 0) {
     error = EPERM;
   } else if (pread(fd, &header, sizeof header, 0) != (ssize_t)sizeof header ||
              !wg_lane_is_sound(&header, (uint64_t)bytes)) {

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 2 * WG_MOST_NAMES };
+enum { kSlots = 2 * WG_MOST_NAMES };
 
 int wg_name_table_make(struct wg_name_table* table) {
   memset(table, 0, sizeof *table);
   table->names = calloc(WG_MOST_NAMES, sizeof *table->names);
-  table->slots = calloc(SLOTS, sizeof *table->slots);
+  table->slots = calloc(kSlots, sizeof *table->slots);
   table->bytes = malloc(WG_MOST_NAME_BYTES);
   if (table->names != NULL && table->slots != NULL && table->bytes != NULL) return 0;
   wg_name_table_free(table);
@@ -48,6 +48,7 @@ static uint32_t add(struct wg_name_table* table,
     return WG_NO_ID;
   }
   char* const copy = table->bytes + table->used;
+  /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): its length stands beside it */
   memcpy(copy, text, kept);
   if (is_long) memcpy(copy + kept, "...", 3);
   table->used += length;
@@ -71,7 +72,7 @@ uint32_t wg_name_table_find(struct wg_name_table* table, const char* text) {
   }
   uint32_t hash = 2166136261U; /* FNV-1a */
   for (size_t i = 0; i < length; i++) hash = (hash ^ (uint8_t)text[i]) * 16777619U;
-  uint32_t slot = hash % SLOTS;
+  uint32_t slot = hash % kSlots;
   uint32_t id = WG_NO_ID;
   while (table->slots[slot] != 0) {
     const struct wg_name* const name = &table->names[table->slots[slot] - 1];
@@ -79,7 +80,7 @@ uint32_t wg_name_table_find(struct wg_name_table* table, const char* text) {
       id = table->slots[slot] - 1;
       break;
     }
-    slot = (slot + 1) % SLOTS;
+    slot = (slot + 1) % kSlots;
   }
   if (id == WG_NO_ID) id = add(table, text, length, hash, slot);
   if (id != WG_NO_ID) {
