@@ -39,6 +39,10 @@ class FakeDriver {
     unlink(log_path_.c_str());
   }
 
+  static std::string Folder() {
+    const char* folder = std::getenv("WARPGAUGE_FAKE_DIR");
+    return folder != nullptr ? folder : "out/debug/fake";
+  }
   static std::string Cuda() { return Folder() + "/libcuda.so.1"; }
   static std::string Nvml() { return Folder() + "/libnvidia-ml.so.1"; }
 
@@ -65,11 +69,6 @@ class FakeDriver {
   }
 
  private:
-  static std::string Folder() {
-    const char* folder = std::getenv("WARPGAUGE_FAKE_DIR");
-    return folder != nullptr ? folder : "out/debug/fake";
-  }
-
   std::string script_path_, log_path_;
 };
 

@@ -109,6 +109,7 @@ static Result CheckDevice(Result code, int device) {
 static void AfterFork(void) {
   pthread_mutex_init(&fake_lock, NULL);
   pthread_mutex_init(&cupti_search, NULL);
+  pthread_mutex_init(&injection_lock, NULL);
   ForgetEngine();
 }
 
@@ -144,7 +145,7 @@ FAKE_EXPORT Result cuInit(unsigned flags) {
   memset(staging, 1, sizeof(staging)); /* its page faults are not those of a copy */
   pthread_mutex_unlock(&engine_lock);
   code = Enter("cuInit");
-  RunInjection();
+  if (flags == 0) RunInjection();
   if (code == 0 && flags != 0) code = kInvalidValue;
   if (code == 0 && Number("devices", 1) == 0) code = kNoDevice;
   pthread_mutex_lock(&engine_lock);
