@@ -33,6 +33,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./pages.ts')).registerPages,
   },
   {
+    name: 'mig',
+    description: 'MIG partitions: show, plan, apply, assert, export',
+    load: async () => (await import('./mig.ts')).registerMig,
+  },
+  {
     name: 'record',
     description: 'sample counters of the machine, a process or a command into a folder',
     load: async () => (await import('./record.ts')).registerRecord,

@@ -4,6 +4,7 @@ import { type PageRequest, type PoolChange, pools } from '../mitigate/index.ts';
 import { describeChange } from '../mitigate/pool-change.ts';
 import { parseBytes } from '../units.ts';
 import { renderPagesPlan, renderPagesStatus, renderSettled } from '../view/pages.ts';
+import { documentOf } from './document.ts';
 import { catchInterrupt, untilAborted } from './interrupt.ts';
 import { print, printJson, renderOptions } from './output.ts';
 
@@ -133,25 +134,4 @@ function explain(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** A document of `schemas/pages-1.schema.json`: names in snake_case as in all our JSON. */
-function pagesDocument(command: string, body: object): unknown {
-  return {
-    schema: SCHEMA,
-    command,
-    time: new Date().toISOString(),
-    ...(snakeKeys(body) as object),
-  };
-}
-
-function snakeKeys(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(snakeKeys);
-  if (value === null || typeof value !== 'object') return value;
-  // An error tells itself by toJSON, as it would to JSON.stringify.
-  const plain = 'toJSON' in value ? (value.toJSON as () => object)() : value;
-  return Object.fromEntries(
-    Object.entries(plain).map(([key, each]) => [
-      key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
-      snakeKeys(each),
-    ]),
-  );
-}
+const pagesDocument = (command: string, body: object): unknown => documentOf(SCHEMA, command, body);

@@ -1,5 +1,24 @@
 export type { PageKind } from '../page-kinds.ts';
 export { type AllocateOptions, allocate } from './allocate.ts';
+export type {
+  BlockingInterval,
+  MigBlocker,
+  MigConsent,
+  MigObservation,
+  MigPlan,
+  MigStep,
+  ObservedCompute,
+  ObservedInstance,
+  PlannedInstance,
+} from './mig/plan-types.ts';
+export type {
+  MigComputeProfile,
+  MigProfile,
+  MigProfileSet,
+  MigProfileSource,
+} from './mig/profiles.ts';
+export type { ComputePlacement, MigWant } from './mig/want.ts';
+export { type Mig, type MigPlanOptions, type MigTarget, mig } from './mig.ts';
 export { type GrantedPages, PageRegion } from './page-region.ts';
 export type { PoolChange } from './pool-change.ts';
 export type { PageRequest, PlanStep, ReservePlan } from './pool-plan.ts';
