@@ -168,6 +168,96 @@ export interface NativeGpuSystem {
   readonly gpus: readonly NativeGpu[];
 }
 
+/** A kind of compute instance inside one GPU instance; `starts` is empty where the library cannot say. */
+export interface NativeMigComputeProfile {
+  readonly number: number;
+  readonly id: number;
+  readonly slices: number;
+  readonly count: number;
+  readonly starts: readonly number[];
+}
+
+export interface NativeMigProfile {
+  readonly number: number;
+  readonly id: number;
+  readonly name: string | null;
+  readonly slices: number;
+  /** 0 and no starts: the placements could not be read. */
+  readonly memorySlices: number;
+  readonly count: number;
+  readonly starts: readonly number[];
+  readonly memoryMib: number | null;
+  readonly multiprocessors: number | null;
+  readonly copyEngines: number | null;
+  readonly decoders: number | null;
+  readonly encoders: number | null;
+  readonly jpegs: number | null;
+  readonly ofas: number | null;
+}
+
+export interface NativeMigGpuInstance {
+  readonly id: number;
+  readonly profile: number;
+  readonly start: number;
+  readonly size: number;
+  readonly compute: readonly {
+    readonly id: number;
+    readonly profile: number;
+    readonly slices: number;
+    readonly start: number | null;
+    readonly uuid: string | null;
+    readonly pids: readonly number[];
+  }[];
+  readonly computeProfiles: readonly NativeMigComputeProfile[];
+}
+
+/** How a GPU is divided, and what it can be divided into; see native/gpu/nvml/mig_reading.h. The codes are NVML's. */
+export interface NativeMigGpu {
+  readonly uuid: string;
+  readonly name: string;
+  readonly pciAddress: string;
+  readonly mode: boolean | null;
+  readonly pending: boolean | null;
+  readonly withoutReset: boolean | null;
+  readonly modeCode: number;
+  readonly profilesCode: number;
+  readonly instancesCode: number;
+  readonly pids: readonly number[];
+  readonly profiles: readonly NativeMigProfile[];
+  readonly instances: readonly NativeMigGpuInstance[];
+}
+
+export interface NativeMigSystem {
+  readonly library: string;
+  readonly driverVersion: string | null;
+  readonly simulated: boolean;
+  readonly gpus: readonly NativeMigGpu[];
+}
+
+/** One call that changes a GPU; complete, native has no defaults: what a kind does not need is 0. */
+export interface NativeMigChange {
+  readonly kind:
+    | 'set-mode'
+    | 'create-instance'
+    | 'destroy-instance'
+    | 'create-compute'
+    | 'destroy-compute';
+  readonly gpu: string;
+  readonly enabled: boolean;
+  readonly profile: number;
+  readonly start: number;
+  readonly size: number;
+  readonly instance: number;
+  readonly compute: number;
+}
+
+export interface NativeMigChangeResult {
+  /** Of set-mode: not 0 when the mode is pending; NVML's code of why. */
+  readonly activation: number;
+  readonly created: number | null;
+  readonly uuid: string | null;
+}
+
 /** The clocks of this machine at one instant; see native/core/clock_anchor.h. */
 export interface NativeClockAnchor {
   readonly monotonicNs: bigint;
@@ -305,6 +395,15 @@ export interface Binding {
   // native/addon/machine_addon.cc: system calls that Node has not
   /** flock, exclusive and without waiting: null when the lock is ours now, else errno (EWOULDBLOCK: another has it). */
   lockFile(fd: number): number | null;
+
+  // native/addon/mig_addon.cc: both initialize NVML for their own length and hold nothing in between
+  /** All GPUs, or the one of `uuid`, as they are divided now. Errors as for readGpus. Changes nothing. */
+  readMig(path: string, root: string, uuid: string): Promise<NativeMigSystem>;
+  /**
+   * One call of the driver that changes a GPU. Only the transaction of lib/mitigate/mig calls it, with the user's
+   * consent and its intent on disk. Rejects with NVML's code as `status`.
+   */
+  changeMig(path: string, change: NativeMigChange): Promise<NativeMigChangeResult>;
 
   // native/addon/sampler_addon.cc: an id is a sampler of this environment, until it is released
   /**

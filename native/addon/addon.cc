@@ -4,6 +4,7 @@
 #include "addon/errors.h"
 #include "addon/gpu_addon.h"
 #include "addon/machine_addon.h"
+#include "addon/mig_addon.h"
 #include "addon/napi_setup.h"
 #include "addon/probe_addon.h"
 #include "addon/region_addon.h"
@@ -30,6 +31,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitCopy(env, exports);
   InitGpu(env, exports);
   InitMachine(env, exports);
+  InitMig(env, exports);
   exports.Set("monotonicNs", Napi::Function::New(env, MonotonicNsJs, "monotonicNs"));
   exports.Set("utcOffsetNs", Napi::Function::New(env, UtcOffsetNsJs, "utcOffsetNs"));
   InitProbes(env, exports);

@@ -5,7 +5,7 @@
 #include "nvml_fields.h"
 #include "nvml_gpm.h"
 #include "nvml_health.h"
-#include "nvml_mig.h"
+#include "nvml_mig_read.h"
 #include "nvml_processes.h"
 
 static int Initialize(const char* function) {
@@ -18,6 +18,8 @@ static int Initialize(const char* function) {
   if (FakeReload()) {
     device_calls = 0;
     memset(replays_added, 0, sizeof(replays_added));
+    mig_known = mig_dies_at_next = 0;
+    mig_mutations = 0;
   }
   pthread_mutex_unlock(&fake_lock);
   code = Begin(function, NULL);

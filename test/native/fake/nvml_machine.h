@@ -49,6 +49,7 @@ static int IsDevice(const Device* device) {
 }
 
 static int MigIsCurrent(const Device* mig); /* nvml_mig.h */
+static void MigDieIfArmed(void);            /* nvml_mig_state.h */
 static int MigMode(const Device* device);
 
 /* 1 while the driver is away, and for a process that has not initialized since. fake_lock held. */
@@ -133,6 +134,7 @@ static int Begin(const char* function, const Device* device) {
   Number crash_from;
   int code, crash;
   pthread_mutex_lock(&fake_lock);
+  MigDieIfArmed();
   FakeFollow();
   pthread_mutex_unlock(&fake_lock);
   code = FakeBegin(function, NULL, &scripted_us, &call);

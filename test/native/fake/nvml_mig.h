@@ -1,5 +1,6 @@
 /*
- * MIG, read calls only.
+ * MIG devices as they are read. Where the script gives a board (nvml_mig_state.h) they are those of
+ * its state; else
  *
  *   nvml.<i>.mig = 2:0:1c.3g.71gb, 3:0:2g.35gb, 9:0:1g.18gb~1, ...
  * lists the instances as GPU instance : compute instance : name, in the order of their indices;
@@ -13,17 +14,46 @@
 #define WARPGAUGE_TEST_FAKE_NVML_MIG_H
 
 #include "nvml_device.h"
+#include "nvml_mig_state.h"
 
 typedef struct {
   int gpu_instance, compute_instance, generation;
   char name[48];
 } Instance;
 
+/* The same of the state: by GPU instance, then compute instance. fake_lock held. */
+static int StateInstanceAt(const MigBoard* board, int gpu, int index, Instance* out) {
+  const MigGpu* state = MigLook(gpu);
+  unsigned i, j;
+  if (!state->mode) return -1;
+  for (i = 0; i < state->ci_count; ++i) {
+    const MigCi* ci = &state->ci[i];
+    int before = 0;
+    for (j = 0; j < state->ci_count; ++j) {
+      const MigCi* other = &state->ci[j];
+      before += other->gi < ci->gi || (other->gi == ci->gi && other->id < ci->id);
+    }
+    if (before != index) continue;
+    memset(out, 0, sizeof(*out));
+    out->gpu_instance = (int)ci->gi;
+    out->compute_instance = (int)ci->id;
+    out->generation = (int)ci->serial;
+    for (j = 0; j < state->gi_count; ++j) {
+      if (state->gi[j].id != ci->gi) continue;
+      MigName(board, MigShapeOf(state->gi[j].profile), ci->slices, out->name, sizeof(out->name));
+    }
+    return 1;
+  }
+  return index < (int)state->ci_count ? 0 : -1;
+}
+
 /* Element `index` of the list that holds now: 1, 0 for a hole, -1 past the end. fake_lock held. */
 static int InstanceAt(const Device* gpu, int index, Instance* out) {
   char key[48], text[96];
   const FakeEntry* entry;
   const char* generation;
+  const MigBoard* board = MigBoardOf(gpu->index);
+  if (board != NULL) return StateInstanceAt(board, gpu->index, index, out);
   snprintf(key, sizeof(key), "nvml.%d.mig", gpu->index);
   entry = FakeFind(key);
   if (entry == NULL || !FakeElement(entry->value, index, text, sizeof(text))) return -1;
@@ -40,6 +70,7 @@ static int MigMode(const Device* device) {
   char key[48];
   const FakeEntry* mode;
   if (!FakeHas(kFakeOneDevice)) return 0;
+  if (MigBoardOf(device->index) != NULL) return (int)MigLook(device->index)->mode;
   snprintf(key, sizeof(key), "nvml.%d.mig_mode", device->index);
   mode = FakeFind(key);
   if (mode != NULL) return atoi(mode->value);
@@ -78,7 +109,9 @@ FAKE_EXPORT int nvmlDeviceGetMigMode(Device* device, unsigned* current, unsigned
   if (code == 0) {
     pthread_mutex_lock(&fake_lock);
     *current = (unsigned)MigMode(device);
-    *pending = ToU32(FieldOr(device, "mig_mode_pending", *current));
+    *pending = MigBoardOf(device->index) != NULL
+                   ? mig_state.gpu[device->index].pending
+                   : ToU32(FieldOr(device, "mig_mode_pending", *current));
     pthread_mutex_unlock(&fake_lock);
   }
   return Leave("nvmlDeviceGetMigMode", code);
@@ -94,33 +127,36 @@ FAKE_EXPORT int nvmlDeviceGetMaxMigDeviceCount(Device* device, unsigned* count) 
   return Leave("nvmlDeviceGetMaxMigDeviceCount", code);
 }
 
+/* The handle of a MIG device; one that was given out before stays what it was. fake_lock held. */
+static Device* MigDevice(int gpu, int gpu_instance, int compute_instance, int generation) {
+  Device* found;
+  int i;
+  for (i = 0; i < mig_count[gpu]; ++i) {
+    found = &mig_devices[gpu][i];
+    if (found->gpu_instance == gpu_instance && found->compute_instance == compute_instance &&
+        found->generation == generation) {
+      return found;
+    }
+  }
+  if (mig_count[gpu] == kMaxMig) abort();
+  found = &mig_devices[gpu][mig_count[gpu]++];
+  found->index = gpu;
+  found->gpu_instance = gpu_instance;
+  found->compute_instance = compute_instance;
+  found->generation = generation;
+  return found;
+}
+
 FAKE_EXPORT int nvmlDeviceGetMigDeviceHandleByIndex(Device* device, unsigned index, Device** out) {
   Instance instance;
-  int i, n, code = Enter("nvmlDeviceGetMigDeviceHandleByIndex", device);
+  int code = Enter("nvmlDeviceGetMigDeviceHandleByIndex", device);
   pthread_mutex_lock(&fake_lock);
   if (code == 0 && (!MigMode(device) || InstanceAt(device, (int)index, &instance) != 1)) {
     code = kNvNotFound;
   }
   if (code == 0) {
-    Device* found = NULL;
-    n = mig_count[device->index];
-    for (i = 0; i < n; ++i) {
-      Device* known = &mig_devices[device->index][i];
-      if (known->gpu_instance == instance.gpu_instance &&
-          known->compute_instance == instance.compute_instance &&
-          known->generation == instance.generation) {
-        found = known;
-      }
-    }
-    if (found == NULL && n < kMaxMig) {
-      found = &mig_devices[device->index][mig_count[device->index]++];
-      found->index = device->index;
-      found->gpu_instance = instance.gpu_instance;
-      found->compute_instance = instance.compute_instance;
-      found->generation = instance.generation;
-    }
-    if (found == NULL) abort();
-    *out = found;
+    *out = MigDevice(
+        device->index, instance.gpu_instance, instance.compute_instance, instance.generation);
   }
   pthread_mutex_unlock(&fake_lock);
   return FakeLeave("nvmlDeviceGetMigDeviceHandleByIndex", code, "%u", index);
