@@ -1,5 +1,7 @@
 export type { PageKind } from '../page-kinds.ts';
 export { type AllocateOptions, allocate } from './allocate.ts';
+export type { MigApplied, MigApplyOptions, MigDevice } from './mig/apply.ts';
+export type { MigGpu, MigInstanceStatus } from './mig/device.ts';
 export type {
   BlockingInterval,
   MigBlocker,
@@ -18,7 +20,13 @@ export type {
   MigProfileSource,
 } from './mig/profiles.ts';
 export type { ComputePlacement, MigWant } from './mig/want.ts';
-export { type Mig, type MigPlanOptions, type MigTarget, mig } from './mig.ts';
+export {
+  type ApplicableMigPlan,
+  type Mig,
+  type MigPlanOptions,
+  type MigTarget,
+  mig,
+} from './mig.ts';
 export { type GrantedPages, PageRegion } from './page-region.ts';
 export type { PoolChange } from './pool-change.ts';
 export type { PageRequest, PlanStep, ReservePlan } from './pool-plan.ts';

@@ -1,11 +1,20 @@
+import { invalidArgument, WarpgaugeError } from '../errors.ts';
+import type { StateOptions } from '../host/state-folder.ts';
+import type { MigApplied, MigApplyOptions } from './mig/apply.ts';
+import type { MigGpu } from './mig/device.ts';
 import type { MigPlan } from './mig/plan-types.ts';
 import type { MigProfileSet } from './mig/profiles.ts';
 import type { MigWant } from './mig/want.ts';
+import type { SettledTransaction, SettleOptions } from './transaction/settle.ts';
 
-/** Which profiles to plan with: exactly one of them. */
-export interface MigTarget {
-  /** `H100-80`, ...: the offline table of a board, {@link MIG_BOARDS}. */
+/** Which profiles to plan with. Without any of them: the only GPU of this machine that has MIG. */
+export interface MigTarget extends StateOptions {
+  /** UUID of a GPU. */
+  readonly gpu?: string;
+  /** `A100-40`, `A100-80`, `H100-80`, `H200-141`, `B200-180`: the offline table of a board. */
   readonly board?: string;
+  /** File that {@link Mig.saveProfiles} wrote. */
+  readonly saved?: string;
 }
 
 export interface MigPlanOptions extends MigTarget {
@@ -13,6 +22,13 @@ export interface MigPlanOptions extends MigTarget {
   readonly instances: MigWant;
   /** false: MIG is switched off. Default true. */
   readonly enabled?: boolean;
+  /** UUIDs of MIG devices that must stay, besides those in use. */
+  readonly protect?: readonly string[];
+}
+
+/** A plan that can be carried out. */
+export interface ApplicableMigPlan extends MigPlan {
+  apply(options?: MigApplyOptions): Promise<MigApplied>;
 }
 
 /**
@@ -26,20 +42,101 @@ export interface MigPlanOptions extends MigTarget {
  * ```
  */
 export interface Mig {
-  /** The profiles of a board. */
+  /** Every GPU with its mode, instances, processes and free slots. Needs no privilege but for what it then says. */
+  status(options?: StateOptions & { readonly gpu?: string }): Promise<readonly MigGpu[]>;
+  /** What a GPU or board can be divided into, and where. */
   profiles(target: MigTarget): Promise<MigProfileSet>;
+  /** Keeps what the driver says of its profiles for planning without it; gives the file. */
+  saveProfiles(target: MigTarget): Promise<string>;
   /** What it takes to get to a layout; changes nothing and needs no privilege. */
-  plan(options: MigPlanOptions): Promise<MigPlan>;
+  plan(options: MigPlanOptions): Promise<ApplicableMigPlan>;
+  /** Undoes what killed processes left. A second call does nothing. */
+  recover(options?: SettleOptions): Promise<readonly SettledTransaction[]>;
 }
 
 // Each loads its part when it is called: `import 'warpgauge'` does not pay for tables that nobody reads.
 export const mig: Mig = {
-  async profiles({ board }) {
-    const { offlineProfiles } = await import('./mig/boards.ts');
-    return offlineProfiles(board ?? '');
+  async status(options = {}) {
+    const { readMigGpus } = await import('./mig/device.ts');
+    return await readMigGpus(options);
   },
-  async plan({ instances, enabled = true, ...target }) {
+  async profiles(target) {
+    return (await resolve(target)).profiles;
+  },
+  async saveProfiles(target) {
+    const { saveProfiles } = await import('./mig/saved.ts');
+    return saveProfiles(await mig.profiles(target), target);
+  },
+  async plan(options) {
+    const { instances, enabled = true, protect = [] } = options;
     const { planMig } = await import('./mig/plan.ts');
-    return planMig({ profiles: await mig.profiles(target), want: instances, enabled });
+    const { profiles, gpu } = await resolve(options);
+    const request = { profiles, want: instances, enabled };
+    if (gpu === null) return applicable(planMig(request));
+    const { observationOf } = await import('./mig/device.ts');
+    const observed = observationOf(gpu);
+    return applicable(planMig({ ...request, observed, protect: protectedIds(gpu, protect) }));
+  },
+  async recover(options = {}) {
+    const { settle } = await import('./transaction/settle.ts');
+    return await settle('recover', { ...options, action: 'mig' });
   },
 };
+
+/** The plan as data, with its method out of sight of JSON. */
+function applicable(plan: MigPlan): ApplicableMigPlan {
+  const apply = async (options: MigApplyOptions = {}): Promise<MigApplied> => {
+    const { applyMig } = await import('./mig/apply.ts');
+    return await applyMig(plan, options);
+  };
+  return Object.defineProperty({ ...plan }, 'apply', { value: apply }) as ApplicableMigPlan;
+}
+
+async function resolve(
+  target: MigTarget,
+): Promise<{ readonly profiles: MigProfileSet; readonly gpu: MigGpu | null }> {
+  const { board, saved, gpu } = target;
+  if ([board, saved, gpu].filter((one) => one !== undefined).length > 1) {
+    throw invalidArgument('the target', 'one of gpu, board and saved', 'several');
+  }
+  if (board !== undefined) {
+    const { offlineProfiles } = await import('./mig/boards.ts');
+    return { profiles: offlineProfiles(board), gpu: null };
+  }
+  if (saved !== undefined) {
+    const { loadProfiles } = await import('./mig/saved.ts');
+    return { profiles: loadProfiles(saved), gpu: null };
+  }
+  const { readMigGpu } = await import('./mig/device.ts');
+  const found = gpu === undefined ? await onlyGpu(target) : await readMigGpu(gpu, target);
+  if (found.profiles === null) {
+    throw new WarpgaugeError('ERR_UNAVAILABLE', `${found.uuid}: ${found.reason}`, {
+      fix: 'As root the driver tells; or plan for a board: --board',
+    });
+  }
+  return { profiles: found.profiles, gpu: found };
+}
+
+async function onlyGpu(target: StateOptions): Promise<MigGpu> {
+  const gpus = (await mig.status(target)).filter(({ mode }) => mode !== null);
+  const [first, second] = gpus;
+  if (first === undefined) {
+    throw new WarpgaugeError('ERR_NO_DEVICE', 'No GPU of this machine has MIG', {
+      fix: 'Plan for a board: --board',
+    });
+  }
+  if (second !== undefined) {
+    const names = gpus.map(({ uuid }) => uuid).join(', ');
+    throw invalidArgument('--gpu', `one of ${names}`, undefined);
+  }
+  return first;
+}
+
+function protectedIds(gpu: MigGpu, uuids: readonly string[]): number[] {
+  return uuids.map((uuid) => {
+    const instance = gpu.instances.find(({ compute }) => compute.some((one) => one.uuid === uuid));
+    if (instance !== undefined) return instance.id;
+    const known = gpu.instances.flatMap(({ compute }) => compute.flatMap((one) => one.uuid ?? []));
+    throw invalidArgument('--protect', `a MIG device of ${gpu.uuid} (${known.join(', ')})`, uuid);
+  });
+}

@@ -99,7 +99,8 @@ export function computeStarts(slices: number, of: number): readonly number[] {
   return starts.filter((start) => start + slices <= of);
 }
 
-function computeProfiles(of: number): MigProfile['compute'] {
+/** Where no driver says otherwise. */
+export function computeProfiles(of: number): MigProfile['compute'] {
   return [1, 2, 3, 4, 7]
     .filter((slices) => slices <= of)
     .map((slices, id) => ({

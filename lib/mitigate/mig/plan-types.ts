@@ -35,6 +35,8 @@ export interface MigObservation {
 /** A GPU instance of the layout that a plan leads to. */
 export interface PlannedInstance {
   readonly profile: string;
+  /** The driver's id of the profile. */
+  readonly profileId: number;
   readonly start: number;
   readonly size: number;
   readonly compute: readonly ComputePlacement[];
@@ -65,6 +67,7 @@ export type MigStep =
   | {
       readonly action: 'create_instance';
       readonly profile: string;
+      readonly profileId: number;
       readonly start: number;
       readonly size: number;
     }
@@ -73,6 +76,7 @@ export type MigStep =
       /** Memory slice at which the GPU instance starts: its id is known only when it was created. */
       readonly at: number;
       readonly profile: string;
+      readonly profileId: number;
       readonly slices: number;
       readonly start: number;
     };

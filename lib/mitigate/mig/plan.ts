@@ -356,6 +356,7 @@ function layoutOf(
     const profile = set.profiles[index] as MigProfile;
     return {
       profile: profile.name,
+      profileId: profile.id,
       start,
       size: profile.memorySlices,
       compute,
@@ -371,7 +372,15 @@ function layoutOf(
       layout.push(planned(profile, instance.start, compute, more));
     } else {
       const { start, size, profileId } = instance;
-      layout.push({ profile: `profile ${profileId}`, start, size, compute, devices: [], ...more });
+      layout.push({
+        profile: `profile ${profileId}`,
+        profileId,
+        start,
+        size,
+        compute,
+        devices: [],
+        ...more,
+      });
     }
   }
   for (const [{ instance, profile }, item] of best.kept) {
@@ -444,6 +453,7 @@ function stepsOf(
         action: 'create_compute',
         at: one.instance.start,
         profile: (set.profiles[one.profile] as MigProfile).name,
+        profileId: one.instance.profileId,
         slices,
         start,
       });
@@ -456,13 +466,14 @@ function stepsOf(
   return steps;
 }
 
-function createSteps({ profile, start, size, compute }: PlannedInstance): MigStep[] {
+function createSteps({ profile, profileId, start, size, compute }: PlannedInstance): MigStep[] {
   return [
-    { action: 'create_instance', profile, start, size },
+    { action: 'create_instance', profile, profileId, start, size },
     ...compute.map((one) => ({
       action: 'create_compute' as const,
       at: start,
       profile,
+      profileId,
       slices: one.slices,
       start: one.start,
     })),

@@ -92,6 +92,11 @@ export interface JournalCommit {
   readonly type: 'commit';
 }
 
+/** Last line: the change is for good, and nothing of it will be undone. */
+export interface JournalKept {
+  readonly type: 'kept';
+}
+
 /** Last line: nothing is left to undo. */
 export interface JournalRolledBack {
   readonly type: 'rolledback';
@@ -103,6 +108,7 @@ export type JournalEntry =
   | JournalDone
   | JournalLease
   | JournalCommit
+  | JournalKept
   | JournalRolledBack;
 
 /** What stands in a journal file. */
@@ -307,7 +313,8 @@ export function pruneJournals(journals: readonly JournalContents[]): void {
 
 /** Whether nothing is left to undo. */
 export function isClosed(journal: JournalContents): boolean {
-  return journal.corrupt === null && journal.entries.at(-1)?.type === 'rolledback';
+  const last = journal.entries.at(-1)?.type;
+  return journal.corrupt === null && (last === 'rolledback' || last === 'kept');
 }
 
 /** Reads a journal; damage is reported in the result, never thrown. */

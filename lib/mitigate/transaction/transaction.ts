@@ -102,6 +102,20 @@ export class Transaction implements AsyncDisposable {
     this.#unlock();
   }
 
+  /** Leaves the change as it is, for good: nothing of it will be undone by anybody. */
+  async keep(): Promise<void> {
+    if (this.#state !== 'held') {
+      throw new WarpgaugeError('ERR_CLOSED', `This change was ${this.#state}`);
+    }
+    this.#state = 'committed';
+    if (this.#path !== null) {
+      const { journal } = await Journal.reopen(this.#path, { onStep: this.#undoing.onStep });
+      journal.append({ type: 'kept' });
+      journal.close();
+    }
+    this.#unlock();
+  }
+
   #unlock(): void {
     for (const lock of this.#locks) lock.release();
   }

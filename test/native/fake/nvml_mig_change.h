@@ -224,7 +224,10 @@ FAKE_EXPORT int nvmlGpuInstanceDestroy(MigHandle* handle) {
       if (gpu->ci[i].gi == handle->gi) code = kNvInUse; /* compute instances go first */
     }
     if (code == 0 && InstanceInUse(handle->gpu, handle->gi, -1)) code = kNvInUse;
-    if (code == 0 && !change.skip) *FindGi(gpu, handle->gi) = gpu->gi[--gpu->gi_count];
+    if (code == 0 && !change.skip) {
+      *FindGi(gpu, handle->gi) = gpu->gi[gpu->gi_count - 1];
+      --gpu->gi_count;
+    }
     changed = code == 0;
   }
   EndChange(&change, changed);
@@ -302,7 +305,8 @@ FAKE_EXPORT int nvmlComputeInstanceDestroy(MigHandle* handle) {
     MigGpu* gpu = &mig_state.gpu[handle->gpu];
     if (InstanceInUse(handle->gpu, handle->gi, (int)handle->ci)) code = kNvInUse;
     if (code == 0 && !change.skip) {
-      *FindCi(gpu, handle->gi, handle->ci) = gpu->ci[--gpu->ci_count];
+      *FindCi(gpu, handle->gi, handle->ci) = gpu->ci[gpu->ci_count - 1];
+      --gpu->ci_count;
     }
     changed = code == 0;
   }

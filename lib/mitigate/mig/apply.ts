@@ -1,0 +1,300 @@
+import { WarpgaugeError } from '../../errors.ts';
+import type { StateOptions } from '../../host/state-folder.ts';
+import { begin } from '../transaction/begin.ts';
+import type { StepHook } from '../transaction/journal.ts';
+import type { PlannedStep } from '../transaction/kind.ts';
+import { type MigGpu, observationOf, readMigGpu } from './device.ts';
+import {
+  CREATE_COMPUTE,
+  CREATE_INSTANCE,
+  computeTarget,
+  DESTROY_COMPUTE,
+  DESTROY_INSTANCE,
+  instanceTarget,
+  MODE,
+  migKind,
+  RESET,
+} from './operations.ts';
+import { missingRight } from './permission.ts';
+import type {
+  MigConsent,
+  MigObservation,
+  MigPlan,
+  MigStep,
+  ObservedInstance,
+} from './plan-types.ts';
+import { computeKey } from './want.ts';
+
+export interface MigApplyOptions extends StateOptions {
+  /** What may be done besides making and destroying idle instances of this GPU. */
+  readonly allow?: readonly MigConsent[];
+  /** Stops between two steps; what was done is undone and `ERR_INTERRUPTED` thrown. */
+  readonly signal?: AbortSignal;
+}
+
+/** Seams for tests. */
+export interface MigApplyInternals {
+  readonly onStep?: StepHook;
+  readonly announceMs?: number;
+  readonly reset?: (gpu: string) => Promise<void>;
+}
+
+/** What a GPU is after `apply`. */
+export interface MigApplied {
+  readonly gpu: string;
+  /** Name of the journal; null: nothing had to be changed. */
+  readonly transaction: string | null;
+  readonly changed: boolean;
+  /** By start of the GPU instance, then of the compute instance. */
+  readonly devices: readonly MigDevice[];
+  /** For programs: the UUIDs, separated by commas. */
+  readonly cudaVisibleDevices: string;
+  readonly freeSlots: Readonly<Record<string, number>> | null;
+  /** What else happened that a person wants to know, one sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** A MIG device as programs see it. */
+export interface MigDevice {
+  readonly uuid: string | null;
+  readonly profile: string;
+  readonly gpuInstance: number;
+  readonly computeInstance: number;
+  readonly start: number;
+  readonly inUse: boolean;
+}
+
+/** Other processes of warpgauge let go of their MIG handles within this time after they could read the intent. */
+const ANNOUNCE_MS = 1000;
+
+/**
+ * Carries out a plan: the difference only, in one pass, at the places the plan names. After any failure the GPU is
+ * divided as it was found (ids and UUIDs are the driver's, and new).
+ *
+ * Errors: `ERR_REFUSED` (not feasible, a consent is missing, the driver says yes and does nothing), `ERR_STALE_PLAN`,
+ * `ERR_IN_USE` with `holders`, `ERR_PERMISSION` with `capability`, `ERR_LOCKED`, `ERR_NVML`, `ERR_JOURNAL`.
+ */
+export async function applyMig(
+  plan: MigPlan,
+  options: MigApplyOptions & MigApplyInternals = {},
+): Promise<MigApplied> {
+  const gpu = check(plan, options.allow ?? []);
+  if (plan.steps.length === 0) {
+    const now = await readMigGpu(gpu, options);
+    if (!isLayout(plan, observationOf(now))) throw stale(gpu);
+    return result(now, null, []);
+  }
+  const right = missingRight(plan.consents.includes('mode'), options.root);
+  if (right !== null) throw right;
+  const transaction = await begin({
+    ...options,
+    kind: migKind({
+      root: options.root,
+      ...(options.reset === undefined ? {} : { reset: options.reset }),
+    }),
+    locks: [`gpu-${gpu}`],
+    intent: `mig: ${intentOf(plan)}`,
+    announceMs: options.announceMs ?? ANNOUNCE_MS,
+    prepare: async () => prepare(plan, await readMigGpu(gpu, options), options.allow ?? []),
+  });
+  let now: MigGpu;
+  try {
+    now = await readMigGpu(gpu, options);
+    if (!isLayout(plan, observationOf(now))) {
+      throw new WarpgaugeError(
+        'ERR_REFUSED',
+        `Every step was done, and ${gpu} is not divided as planned: something else changes it`,
+        { source: gpu, fix: 'warpgauge mig status' },
+      );
+    }
+    await transaction.keep();
+  } catch (error) {
+    await transaction.undoAfter(error);
+    throw error;
+  }
+  return result(now, transaction.id, transaction.notes);
+}
+
+/** What speaks against the plan before anything is looked at; gives the GPU. */
+function check(plan: MigPlan, allow: readonly MigConsent[]): string {
+  if (plan.gpu === null) {
+    throw new WarpgaugeError('ERR_INVALID_ARGUMENT', 'This plan is for a board, not for a GPU', {
+      fix: 'Plan for a GPU: --gpu GPU-... (nvidia-smi -L lists them)',
+    });
+  }
+  if (!plan.feasible) {
+    throw new WarpgaugeError('ERR_REFUSED', 'This plan is not feasible', {
+      fix: 'warpgauge mig plan tells what is in the way',
+    });
+  }
+  // A reset is asked for only where it is known to be needed; where it is not known, the mode alone may do.
+  const needed = plan.consents.filter(
+    (consent) => consent !== 'reset' || plan.observed?.modeNeedsReset === true,
+  );
+  const missing = needed.find((consent) => !allow.includes(consent));
+  if (missing !== undefined) {
+    const what = { mode: 'switches the MIG mode', reset: 'resets the GPU' }[missing];
+    const flag = { mode: '--allow-mode-change', reset: '--allow-reset' }[missing];
+    throw new WarpgaugeError('ERR_REFUSED', `This plan ${what}, which was not allowed`, {
+      fix: `Allow it: ${flag}`,
+    });
+  }
+  return plan.gpu;
+}
+
+function intentOf({ steps, destroys, creates }: MigPlan): string {
+  const mode = steps.find((step) => step.action === 'set_mode');
+  return [
+    ...(mode === undefined ? [] : [`switch ${mode.enabled ? 'on' : 'off'}`]),
+    `destroy ${destroys}, create ${creates} instances`,
+  ].join(', ');
+}
+
+/** Under the lock: is the GPU what the plan was made for, and does its driver see the same places? */
+function prepare(plan: MigPlan, gpu: MigGpu, allow: readonly MigConsent[]): PlannedStep[] {
+  const now = observationOf(gpu);
+  if (isLayout(plan, now)) return []; // the same plan a second time
+  if (JSON.stringify(now) !== JSON.stringify(plan.observed)) throw stale(gpu.uuid);
+  const steps = plannedSteps(plan, gpu.uuid, allow);
+  for (const step of plan.steps) {
+    if (step.action === 'create_instance') checkPlace(gpu, step);
+  }
+  return steps;
+}
+
+function checkPlace(
+  gpu: MigGpu,
+  {
+    profile: name,
+    profileId,
+    start,
+    size,
+  }: { profile: string; profileId: number; start: number; size: number },
+): void {
+  if (gpu.placementsCode !== 0) {
+    // Older drivers tell placements only in MIG mode: then each is compared before its instance is made.
+    if (gpu.mode?.enabled === false) return;
+    throw new WarpgaugeError(
+      'ERR_PERMISSION',
+      `The driver's placements cannot be compared with the plan: ${gpu.reason}`,
+      {
+        status: gpu.placementsCode,
+        fix: 'Run it as root',
+      },
+    );
+  }
+  const own = gpu.profiles?.profiles.find(({ id }) => id === profileId);
+  if (own?.memorySlices === size && own.starts.includes(start)) return;
+  throw new WarpgaugeError(
+    'ERR_STALE_PLAN',
+    own === undefined
+      ? `The driver knows no profile ${profileId} (${name}), which the plan has from ${gpu.profiles?.board ?? 'a table'}`
+      : `The driver puts ${own.name} of ${own.memorySlices} slices at ${own.starts.join(', ')}; the plan wants ${size} at ${start}`,
+    { source: gpu.uuid, fix: 'Make a new plan from the driver' },
+  );
+}
+
+function plannedSteps(plan: MigPlan, gpu: string, allow: readonly MigConsent[]): PlannedStep[] {
+  const instances = plan.observed?.instances ?? [];
+  const targetOf = ({ profileId, start }: { profileId: number; start: number }) =>
+    instanceTarget(gpu, profileId, start);
+  const found = (id: number): ObservedInstance =>
+    instances.find((one) => one.id === id) as ObservedInstance;
+  const reset = allow.includes('reset');
+  const planned = (step: MigStep): PlannedStep[] => {
+    switch (step.action) {
+      case 'set_mode':
+        return [
+          { op: MODE, target: gpu, asked: { enabled: step.enabled, reset } },
+          // Does nothing where the mode took effect at once.
+          ...(reset ? [{ op: RESET, target: gpu, asked: true }] : []),
+        ];
+      case 'destroy_compute': {
+        const instance = found(step.instance);
+        const start = instance.compute.find(({ id }) => id === step.compute)?.start ?? 0;
+        return [
+          {
+            op: DESTROY_COMPUTE,
+            target: computeTarget(targetOf(instance), step.slices, start),
+            asked: null,
+          },
+        ];
+      }
+      case 'destroy_instance':
+        return [
+          {
+            op: DESTROY_INSTANCE,
+            target: targetOf(found(step.instance)),
+            asked: { size: step.size },
+          },
+        ];
+      case 'create_instance':
+        return [{ op: CREATE_INSTANCE, target: targetOf(step), asked: { size: step.size } }];
+      case 'create_compute': {
+        const target = instanceTarget(gpu, step.profileId, step.at);
+        return [
+          {
+            op: CREATE_COMPUTE,
+            target: computeTarget(target, step.slices, step.start),
+            asked: null,
+          },
+        ];
+      }
+    }
+  };
+  return plan.steps.flatMap(planned);
+}
+
+/** Whether a GPU is divided as the plan says, whatever ids and UUIDs it has. */
+export function isLayout(plan: MigPlan, now: MigObservation): boolean {
+  if (now.modeEnabled !== plan.modeEnabled || now.modePending !== plan.modeEnabled) return false;
+  const key = (
+    profileId: number,
+    start: number,
+    compute: readonly { readonly slices: number }[],
+  ): string => `${profileId}@${start}:${computeKey(compute)}`;
+  const there = now.instances.map((one) => key(one.profileId, one.start, one.compute)).sort();
+  const planned = plan.layout.map((one) => key(one.profileId, one.start, one.compute)).sort();
+  return there.join(' ') === planned.join(' ');
+}
+
+function stale(gpu: string): WarpgaugeError {
+  return new WarpgaugeError('ERR_STALE_PLAN', `${gpu} is not what it was when the plan was made`, {
+    source: gpu,
+    fix: 'Make a new plan',
+  });
+}
+
+function result(gpu: MigGpu, transaction: string | null, notes: readonly string[]): MigApplied {
+  const devices = migDevices(gpu);
+  return {
+    gpu: gpu.uuid,
+    transaction,
+    changed: transaction !== null,
+    devices,
+    cudaVisibleDevices: visibleDevices(devices),
+    freeSlots: gpu.freeSlots,
+    notes,
+  };
+}
+
+export function migDevices(gpu: MigGpu): MigDevice[] {
+  return gpu.instances.flatMap((instance) => {
+    const profile = gpu.profiles?.profiles.find(({ id }) => id === instance.profileId);
+    return instance.compute.map(({ id, slices, uuid }) => ({
+      uuid,
+      profile:
+        profile === undefined || slices === profile.slices
+          ? instance.profile
+          : `${slices}c.${instance.profile}`,
+      gpuInstance: instance.id,
+      computeInstance: id,
+      start: instance.start,
+      inUse: instance.inUse,
+    }));
+  });
+}
+
+export function visibleDevices(devices: readonly MigDevice[]): string {
+  return devices.flatMap(({ uuid }) => uuid ?? []).join(',');
+}
