@@ -12,7 +12,11 @@ export async function listHolders(
   pids: readonly number[],
   gpu?: NativeMigGpu,
 ): Promise<readonly Holder[]> {
-  const found = pids.length > 0 || gpu === undefined ? pids : await openers(gpu.pciAddress);
+  const found =
+    pids.length > 0 || gpu === undefined
+      ? pids
+      : // Those that NVML lists are elsewhere on the GPU.
+        (await openers(gpu.pciAddress)).filter((pid) => !gpu.pids.includes(pid));
   return [...new Set(found)].map((pid) => ({ pid, command: commandLine(pid) }));
 }
 

@@ -293,9 +293,10 @@ export function migKind(options: MigKindOptions = {}): ActionKind {
     },
     async set(step, prior) {
       const { id } = prior as { readonly id: number };
-      await change(step, { kind: 'destroy-instance', instance: id }, async () =>
-        holdersOf(await readGpu(parseTarget(step.target).gpu)),
-      );
+      await change(step, { kind: 'destroy-instance', instance: id }, async () => {
+        const { gpu, instance } = await findInstance(step.target);
+        return await listHolders(instance?.compute.flatMap(({ pids }) => pids) ?? [], gpu);
+      });
     },
     effect: (_step, prior, now) => (prior !== null && now === null ? prior : null),
     verify: (step, _prior, effect) => (effect === null ? stillThere(step) : null),
@@ -353,7 +354,10 @@ export function migKind(options: MigKindOptions = {}): ActionKind {
       await change(
         step,
         { kind: 'destroy-compute', instance: instance?.id ?? 0, compute: id },
-        async () => holdersOf(await readGpu(parseTarget(step.target).gpu)),
+        async () => {
+          const { gpu, compute } = await findCompute(step.target);
+          return await listHolders(compute?.pids ?? [], gpu);
+        },
       );
     },
     effect: (_step, prior, now) => (prior !== null && now === null ? prior : null),

@@ -113,7 +113,7 @@ test('a kept instance gets other compute instances, and keeps those that are rig
   const observed = observation([instance(4, 9, 0, 4, [1])]);
   const plan = planMig({ profiles: H100, want: { '1c.3g.40gb': 2 }, observed });
   assert.deepEqual(plan.steps, [
-    { action: 'create_compute', at: 0, profile: '3g.40gb', slices: 1, start: 1 },
+    { action: 'create_compute', at: 0, profile: '3g.40gb', profileId: 9, slices: 1, start: 1 },
   ]);
   const whole = planMig({ profiles: H100, want: { '3g.40gb': 1 }, observed });
   assert.deepEqual(

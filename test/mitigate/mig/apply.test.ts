@@ -1,0 +1,285 @@
+// Applying MIG plans to the Simulated GPU: what is refused before the first change, what is undone, what is told.
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { WarpgaugeError } from '#lib/errors';
+import { mig } from '#lib/mitigate/mig';
+import { applyMig, type MigApplyInternals, type MigApplyOptions } from '#lib/mitigate/mig/apply';
+import type { MigPlan } from '#lib/mitigate/mig/plan-types';
+import { savedProfiles } from '#lib/mitigate/mig/saved';
+import { DeviceLock } from '#lib/mitigate/transaction/lock';
+import { NEEDS_FAKE } from '../../monitor/gpu-fake.js';
+import { GPU, SimulatedMig } from './simulated-mig.js';
+
+const quick = (plan: MigPlan, options: MigApplyOptions & MigApplyInternals = {}) =>
+  applyMig(plan, { announceMs: 0, ...options });
+
+async function refused(
+  promise: Promise<unknown>,
+  code: string,
+  message: RegExp,
+): Promise<WarpgaugeError> {
+  try {
+    await promise;
+  } catch (error) {
+    assert.equal((error as WarpgaugeError).code, code, (error as Error).message);
+    assert.match((error as Error).message, message);
+    return error as WarpgaugeError;
+  }
+  assert.fail(`no ${code}`);
+}
+
+test(
+  'the difference only, at the places of the plan; a second time nothing',
+  NEEDS_FAKE,
+  async () => {
+    using machine = new SimulatedMig({ instances: ['9@4:3@0', '19@0:1@0'] });
+    const plan = await mig.plan({ gpu: GPU, instances: { '3g.40gb': 1, '2g.20gb': 1 } });
+    assert.equal(plan.source.kind, 'driver');
+    const applied = await quick(plan);
+    assert.equal(machine.now(), 'mode 1 14@0:2@0 9@4:3@0');
+    assert.deepEqual(
+      machine.mutations().map((line) => line.replace(/\(.*/, '')),
+      [
+        'nvmlComputeInstanceDestroy',
+        'nvmlGpuInstanceDestroy',
+        'nvmlDeviceCreateGpuInstanceWithPlacement',
+        'nvmlGpuInstanceCreateComputeInstanceWithPlacement',
+      ],
+    );
+    assert.deepEqual(
+      applied.devices.map(({ profile, start }) => [profile, start]),
+      [
+        ['2g.20gb', 0],
+        ['3g.40gb', 4],
+      ],
+    );
+    assert.match(applied.cudaVisibleDevices, /^MIG-[0-9a-f-]{36},MIG-[0-9a-f-]{36}$/);
+    machine.forgetCalls();
+    for (let i = 0; i < 3; i++) {
+      assert.equal((await quick(plan)).changed, false);
+      const again = await mig.plan({ gpu: GPU, instances: { '3g.40gb': 1, '2g.20gb': 1 } });
+      assert.deepEqual(again.steps, []);
+      assert.equal((await quick(again)).changed, false);
+    }
+    assert.deepEqual(machine.mutations(), []);
+    const audit = readFileSync(join(machine.stateDir, 'audit.jsonl'), 'utf8')
+      .split('\n')
+      .filter(Boolean);
+    assert.equal(audit.length, 4);
+    assert.deepEqual(await mig.recover(), [], 'what was applied stays');
+  },
+);
+
+test('a failure at any step leaves the GPU as it was found', NEEDS_FAKE, async () => {
+  for (const fault of ['nvml.fail = 23@', 'nvml.ignore = ']) {
+    for (let step = 1; step <= 5; step++) {
+      using machine = new SimulatedMig({ instances: ['9@0:1@0+1@1', '19@4:1@0'] });
+      const before = machine.now();
+      machine.write(`${fault}${step}`);
+      const plan = await mig.plan({ gpu: GPU, instances: { '2g.20gb': 1, '1g.10gb': 1 } });
+      const error = await refused(
+        quick(plan),
+        fault === 'nvml.ignore = ' ? 'ERR_REFUSED' : 'ERR_NVML',
+        /said yes|failed \(23\)/,
+      );
+      assert.doesNotMatch(error.message, /left behind/);
+      assert.equal(machine.now(), before, `${fault}${step}`);
+      assert.deepEqual(await mig.recover(), []);
+    }
+  }
+});
+
+test('what runs keeps its instance, and is named', NEEDS_FAKE, async () => {
+  using machine = new SimulatedMig({
+    instances: ['9@4:3@0', '19@0:1@0'],
+    script: 'nvml.0.processes = self:C:1000000:21:0',
+  });
+  const [gpu] = await mig.status();
+  assert.deepEqual(
+    gpu?.instances.map(({ profile, inUse, processes }) => [profile, inUse, processes[0]?.pid]),
+    [
+      ['1g.10gb', true, process.pid],
+      ['3g.40gb', false, undefined],
+    ],
+  );
+  const plan = await mig.plan({ gpu: GPU, instances: { '4g.40gb': 1 } });
+  assert.deepEqual([plan.feasible, plan.blockedBy[0]?.kind], [false, 'placement']);
+  await refused(quick(plan), 'ERR_REFUSED', /not feasible/);
+  // A process that comes after the plan was made.
+  machine.write('nvml.0.processes = self:C:1000000:21:0, self:C:1000000:20:0');
+  const idle = { ...(await mig.plan({ gpu: GPU, instances: { '1g.10gb': 1 } })) };
+  assert.deepEqual(
+    idle.layout.map(({ extra }) => extra),
+    [false, true],
+  );
+  machine.write('');
+  const free = await mig.plan({ gpu: GPU, instances: { '1g.10gb': 1 } });
+  machine.write('nvml.0.processes = self:C:1000000:20:0');
+  await refused(quick(free), 'ERR_STALE_PLAN', /not what it was/);
+  // A handle that leaked: the driver says in use and no list shows by whom.
+  machine.write('nvml.0.leaked = 20');
+  const leaked = await mig.plan({ gpu: GPU, instances: { '1g.10gb': 1 } });
+  const error = await refused(quick(leaked), 'ERR_IN_USE', /in use/);
+  assert.match(error.fix ?? '', /nvidia-persistenced/);
+  assert.equal(machine.now(), 'mode 1 19@0:1@0 9@4:3@0');
+});
+
+test(
+  'a plan is refused when somebody changed the GPU, or the driver has other places',
+  NEEDS_FAKE,
+  async () => {
+    using machine = new SimulatedMig();
+    const plan = await mig.plan({ gpu: GPU, instances: { '3g.40gb': 1 } });
+    machine.writeState(true, ['19@6:1@0']);
+    await refused(quick(plan), 'ERR_STALE_PLAN', /not what it was/);
+    machine.writeState(true, []);
+    // The places of the plan are from another source than those of the driver that is to make them.
+    machine.write('nvml.0.mig_starts.9 = 0x01');
+    const start = plan.layout[0]?.start;
+    assert.equal(start, 4);
+    await refused(
+      quick(plan),
+      'ERR_STALE_PLAN',
+      /puts 3g\.40gb of 4 slices at 0; the plan wants 4 at 4/,
+    );
+    assert.deepEqual(machine.mutations(), []);
+    const board = await mig.plan({ board: 'H100-80', instances: { '3g.40gb': 1 } });
+    await refused(quick(board), 'ERR_INVALID_ARGUMENT', /for a board/);
+  },
+);
+
+test(
+  'without the right to ask for placements a saved reading serves, else a table that agrees',
+  NEEDS_FAKE,
+  async () => {
+    using machine = new SimulatedMig();
+    const file = await mig.saveProfiles({ gpu: GPU });
+    assert.ok(existsSync(file));
+    machine.write('error.nvmlDeviceGetGpuInstancePossiblePlacements_v2 = 4@1');
+    const saved = await mig.plan({ gpu: GPU, instances: { '3g.40gb': 1 } });
+    assert.deepEqual([saved.source.kind, saved.feasible], ['saved', true]);
+    await refused(quick(saved), 'ERR_PERMISSION', /cannot be compared/);
+    const again = await mig.plan({ saved: file, instances: { '3g.40gb': 1 } });
+    assert.deepEqual([again.source.kind, again.gpu], ['saved', null]);
+    assert.deepEqual(savedProfiles('other board', '1'), null);
+    for (const name of readdirSync(join(machine.stateDir, 'mig-profiles'))) {
+      writeFileSync(join(machine.stateDir, 'mig-profiles', name), '{"schema":"other"}');
+    }
+    const table = await mig.plan({ gpu: GPU, instances: { '3g.40gb': 1 } });
+    assert.equal(table.source.kind, 'offline');
+    await assert.rejects(mig.plan({ saved: file, instances: {} }), {
+      code: 'ERR_INVALID_ARGUMENT',
+    });
+    assert.deepEqual(machine.mutations(), []);
+    // A GPU that no table knows, and a table that differs from what the driver tells without placements.
+    machine.write(
+      'name = NVIDIA H100 NVL\nerror.nvmlDeviceGetGpuInstancePossiblePlacements_v2 = 4@1',
+    );
+    await assert.rejects(mig.plan({ gpu: GPU, instances: {} }), { code: 'ERR_UNAVAILABLE' });
+  },
+);
+
+test('the mode and the reset are consents of their own', NEEDS_FAKE, async () => {
+  using machine = new SimulatedMig({
+    board: 'A100-40',
+    mode: false,
+    script: 'nvml.0.mig_reset = 1\nnvml.mig_without_reset = 0',
+  });
+  const plan = await mig.plan({ gpu: GPU, instances: { '7g.40gb': 1 } });
+  assert.deepEqual(plan.consents, ['mode', 'reset']);
+  const mode = await refused(quick(plan), 'ERR_REFUSED', /switches the MIG mode/);
+  assert.match(mode.fix ?? '', /--allow-mode-change/);
+  const reset = await refused(quick(plan, { allow: ['mode'] }), 'ERR_REFUSED', /resets the GPU/);
+  assert.match(reset.fix ?? '', /--allow-reset/);
+  assert.deepEqual(machine.mutations(), []);
+  await quick(plan, { allow: ['mode', 'reset'] });
+  assert.deepEqual([machine.now(), machine.resets()], ['mode 1 0@0:7@0', 1]);
+  // Where no reset is needed none is made, whatever was allowed.
+  using hopper = new SimulatedMig({ mode: false });
+  const other = await mig.plan({ gpu: GPU, instances: { '7g.80gb': 1 } });
+  await quick(other, { allow: ['mode', 'reset'] });
+  assert.deepEqual([hopper.now(), hopper.resets()], ['mode 1 0@0:7@0', 0]);
+});
+
+test('a mode that stays pending is no success and is taken back', NEEDS_FAKE, async () => {
+  using machine = new SimulatedMig({ mode: false, script: 'nvml.0.holders = 1' });
+  const plan = await mig.plan({ gpu: GPU, instances: { '7g.80gb': 1 } });
+  await refused(quick(plan, { allow: ['mode'] }), 'ERR_IN_USE', /pending: another client/);
+  assert.equal(machine.now(), 'mode 0');
+  // The client goes while it is waited for.
+  machine.write('live = 1\nnvml.0.holders = 1\nnvml.0.holders@200 = 0');
+});
+
+test('one change of a GPU at a time, and the one who waits learns who', NEEDS_FAKE, async () => {
+  using _machine = new SimulatedMig();
+  const plan = await mig.plan({ gpu: GPU, instances: { '7g.80gb': 1 } });
+  const lock = DeviceLock.acquire(`gpu-${GPU}`, 'test');
+  const error = await refused(quick(plan), 'ERR_LOCKED', new RegExp(`pid ${process.pid}`));
+  assert.equal(error.holders?.[0]?.pid, process.pid);
+  lock.release();
+  await quick(plan);
+});
+
+test('a driver that takes its time does not block the event loop', NEEDS_FAKE, async () => {
+  using machine = new SimulatedMig();
+  machine.write('latency_us.nvmlDeviceCreateGpuInstanceWithPlacement = 1000000');
+  const plan = await mig.plan({ gpu: GPU, instances: { '7g.80gb': 1 } });
+  let worst = 0;
+  let last = performance.now();
+  const timer = setInterval(() => {
+    worst = Math.max(worst, performance.now() - last);
+    last = performance.now();
+  }, 5);
+  const begun = performance.now();
+  await quick(plan);
+  clearInterval(timer);
+  assert.ok(performance.now() - begun > 1000);
+  // Far below the second of the driver; how far is the machine's business.
+  assert.ok(worst < 500, `${worst} ms`);
+  assert.equal(machine.now(), 'mode 1 0@0:7@0');
+});
+
+test(
+  'no right: the plan works, and apply says what is missing before the first change',
+  NEEDS_FAKE,
+  async (t) => {
+    if (process.getuid?.() !== 0) return t.skip('needs root to become somebody else');
+    using machine = new SimulatedMig();
+    const { spawnSync } = await import('node:child_process');
+    const { fileURLToPath } = await import('node:url');
+    const child = fileURLToPath(new URL('../../children/mig-unprivileged.js', import.meta.url));
+    const run = (more: Record<string, string> = {}) =>
+      spawnSync(process.execPath, [child], { encoding: 'utf8', env: { ...process.env, ...more } });
+    spawnSync('chmod', ['-R', 'a+rwX', machine.folder]);
+    const none = run();
+    assert.deepEqual(
+      JSON.parse(none.stdout),
+      {
+        steps: 2,
+        code: 'ERR_PERMISSION',
+        capability: 'CAP_SYS_ADMIN',
+      },
+      none.stderr,
+    );
+    mkdirSync(join(machine.root, 'proc/driver/nvidia-caps'), { recursive: true });
+    writeFileSync(
+      join(machine.root, 'proc/driver/nvidia-caps/mig-minors'),
+      'config 1\nmonitor 2\n',
+    );
+    const named = run();
+    assert.match(named.stdout, /nvidia-cap1 \(mig\/config\)/);
+    assert.deepEqual(machine.mutations(), []);
+    mkdirSync(join(machine.root, 'dev/nvidia-caps'), { recursive: true });
+    writeFileSync(join(machine.root, 'dev/nvidia-caps/nvidia-cap1'), '');
+    spawnSync('chmod', ['-R', 'a+rwX', machine.folder]);
+    const allowed = run();
+    assert.deepEqual(
+      JSON.parse(allowed.stdout),
+      { steps: 2, code: null, capability: null },
+      allowed.stderr,
+    );
+    assert.equal(machine.now(), 'mode 1 0@0:7@0');
+  },
+);
