@@ -118,3 +118,21 @@ export function loadAddon(
     },
   );
 }
+
+/**
+ * The library that CUDA loads into traced programs: built beside the addon, and found where that is found.
+ * Null: it is not there.
+ */
+export function injectionLibraryPath(root: string = packageRoot()): string | null {
+  const base = process.env['WARPGAUGE_PREBUILD'] || root;
+  const tuple = `${process.platform}-${process.arch}`;
+  const libc = glibcVersion() === null ? 'musl' : 'glibc';
+  const built = ['build/Release', 'build/Debug'].map((folder) =>
+    join(base, folder, 'libwarpgauge_inject.so'),
+  );
+  const candidates = [
+    ...(process.env['PREBUILDS_ONLY'] ? [] : built),
+    join(base, 'prebuilds', tuple, `libwarpgauge_inject.${libc}.so`),
+  ];
+  return candidates.find((path) => existsSync(path)) ?? null;
+}

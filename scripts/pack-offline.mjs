@@ -65,6 +65,8 @@ for (const path of ['package.json', 'LICENSE', 'README.md', 'CHANGELOG.md', 'dis
 }
 const prebuilt = join(part, 'prebuilds', tuple, `warpgauge.${libc}.node`);
 run('strip', ['-o', prebuilt, addon]);
+const injected = join(part, 'prebuilds', tuple, `libwarpgauge_inject.${libc}.so`);
+run('strip', ['-o', injected, 'build/Release/libwarpgauge_inject.so']);
 
 const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'));
 for (const [path, { dev }] of Object.entries(packages)) {

@@ -1,4 +1,5 @@
-// node scripts/prebuilds.mjs: the stripped addon that the published package carries, in prebuilds/.
+// node scripts/prebuilds.mjs: what the published package carries in prebuilds/, stripped: the addon and, beside it, the
+// library for traced programs.
 //
 // prebuildify moves the file out of build/Release and rebuilds everything there, so it gets a copy of the sources:
 // the working build stays as it is.
@@ -30,9 +31,17 @@ const built = spawnSync(process.execPath, ['node_modules/prebuildify/bin.js', ..
 });
 if (built.status !== 0) process.exit(built.status ?? 1);
 
-const files = readdirSync('prebuilds', { recursive: true })
+const addons = readdirSync('prebuilds', { recursive: true })
   .filter((name) => name.endsWith('.node'))
   .map((name) => join('prebuilds', name));
+const files = [...addons];
+for (const addon of addons) {
+  const injected = addon.replace(/warpgauge\.(\w+)\.node$/, 'libwarpgauge_inject.$1.so');
+  const source = join(copy, 'build/Release/libwarpgauge_inject.so');
+  const stripped = spawnSync('strip', ['-o', injected, source], { stdio: 'inherit' });
+  if (stripped.status !== 0) process.exit(stripped.status ?? 1);
+  files.push(injected);
+}
 const check = spawnSync(process.execPath, ['scripts/check-prebuild.mjs', ...files], {
   stdio: 'inherit',
 });

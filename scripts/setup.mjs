@@ -133,7 +133,7 @@ function install() {
 }
 
 function native() {
-  const addon = 'build/Release/warpgauge.node';
+  const built = ['build/Release/warpgauge.node', 'build/Release/libwarpgauge_inject.so'];
   // Headers of npm packages carry no useful times, so make cannot see that they changed: the version tells.
   const { version } = JSON.parse(readFileSync('node_modules/node-addon-api/package.json', 'utf8'));
   const link = contentOf(['native/addon/exports.map']);
@@ -142,7 +142,7 @@ function native() {
   const sources = fingerprint(filesBelow(['native'], (name) => /\.(cc|c|h)$/.test(name)));
   const wanted = [node, configuration, sources].join('\n');
   const before = readStamp(stamp('native'));
-  if (before === wanted && existsSync(addon)) return;
+  if (before === wanted && built.every(existsSync)) return;
 
   requireTools('the native build', [
     [compiler, 'g++'],

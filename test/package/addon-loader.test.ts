@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { WarpgaugeError } from 'warpgauge';
-import { loadAddon } from '#lib/addon-loader';
+import { injectionLibraryPath, loadAddon } from '#lib/addon-loader';
 
 const addonFile = join(process.cwd(), 'build/Release/warpgauge.node');
 const platform = `${process.platform}-${process.arch}`;
@@ -82,6 +82,23 @@ describe('the loader of the addon', () => {
     place(root, `prebuilds/${platform}/warpgauge.glibc.node`);
     assert.match(load({ env }).now ?? '', /^\d+$/);
     rmSync(broken);
+  });
+
+  it('finds the library for traced programs where the addon is found', () => {
+    const built = join(process.cwd(), 'build/Release/libwarpgauge_inject.so');
+    assert.equal(injectionLibraryPath(), built);
+    const root = join(folder, 'injected');
+    assert.equal(injectionLibraryPath(root), null);
+    const prebuilt = place(root, `prebuilds/${platform}/libwarpgauge_inject.glibc.so`, 'x');
+    assert.equal(injectionLibraryPath(root), prebuilt);
+    const local = place(root, 'build/Release/libwarpgauge_inject.so', 'x');
+    assert.equal(injectionLibraryPath(root), local);
+    process.env['PREBUILDS_ONLY'] = '1';
+    try {
+      assert.equal(injectionLibraryPath(root), prebuilt);
+    } finally {
+      delete process.env['PREBUILDS_ONLY'];
+    }
   });
 
   it('says what is missing and how to build it, in a clone', () => {

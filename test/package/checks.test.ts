@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -59,6 +59,38 @@ describe('scripts/check-prebuild.mjs', () => {
     const source = `${entry}static char ballast[3 << 20] = {1}; char* keep() { return ballast; }`;
     const result = script('check-prebuild', build('large', source, nodelete));
     assert.match(result.stderr, /\d+ bytes, at most 2621440 are allowed/);
+  });
+
+  const guest = 'extern "C" __attribute__((visibility("default"))) int InitializeInjection()';
+  function buildInjected(name: string, source: string, ...flags: readonly string[]): string {
+    const file = build(name, source, nodelete, '-fvisibility=hidden', ...flags);
+    renameSync(file, file.replace(/node$/, 'so'));
+    return file.replace(/node$/, 'so');
+  }
+
+  it('accepts the injected library of this tree', () => {
+    const result = script('check-prebuild', 'build/Release/libwarpgauge_inject.so');
+    assert.equal(result.status, 0, result.stderr);
+    assert.equal(result.stderr, '');
+  });
+
+  it('refuses an injected library that needs more than an old C library', () => {
+    const source =
+      '#include <sys/random.h>\n#include <string>\n' +
+      `${guest} { thread_local char b[8]; return (int)getrandom(b, 8, 0); }\n` +
+      'std::string* Keep() { return new std::string("x"); }';
+    const result = script('check-prebuild', buildInjected('modern', source));
+    assert.equal(result.status, 1);
+    assert.match(result.stderr, /getrandom needs GLIBC_2\.25, at most 2\.17 is allowed/);
+    assert.match(result.stderr, /needs libstdc\+\+\.so\.6/);
+    assert.match(result.stderr, /_Znwm needs GLIBCXX_/);
+    assert.match(result.stderr, /has thread-local storage/);
+  });
+
+  it('refuses an injected library with a second symbol', () => {
+    const source = `#include <unistd.h>\n${guest} { return getpid(); }\nextern "C" __attribute__((visibility("default"))) int leaked() { return 1; }`;
+    const result = script('check-prebuild', buildInjected('second', source));
+    assert.match(result.stderr, /exports InitializeInjection, leaked/);
   });
 
   it('refuses to have checked nothing', () => {

@@ -39,6 +39,7 @@ describe('the installed package', () => {
       const place = join(source, 'prebuilds', `${process.platform}-${process.arch}`);
       mkdirSync(place, { recursive: true });
       cpSync('build/Release/warpgauge.node', join(place, 'warpgauge.glibc.node'));
+      cpSync('build/Release/libwarpgauge_inject.so', join(place, 'libwarpgauge_inject.glibc.so'));
     }
     npm(source, 'pack', '--pack-destination', folder, '--ignore-scripts');
     const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? '';
@@ -52,6 +53,15 @@ describe('the installed package', () => {
   it('builds nothing at installation', () => {
     const installed = readdirSync(join(project, 'node_modules/warpgauge'));
     assert.ok(!installed.includes('build') && !installed.includes('binding.gyp'));
+  });
+
+  it('carries the library for traced programs beside its addon', () => {
+    const prebuilds = join(project, 'node_modules/warpgauge/prebuilds');
+    const place = join(prebuilds, `${process.platform}-${process.arch}`);
+    assert.deepEqual(readdirSync(place).sort(), [
+      'libwarpgauge_inject.glibc.so',
+      'warpgauge.glibc.node',
+    ]);
   });
 
   it('can be imported and required, and its addon loads', () => {

@@ -48,14 +48,17 @@ describe('npm run pack:offline', () => {
     const script = [
       "import { WarpgaugeError } from 'warpgauge';",
       "import { loadBinding } from '#lib/addon';",
+      "import { injectionLibraryPath } from '#lib/addon-loader';",
       "import { tableFromArrays } from 'apache-arrow';",
       'const table = tableFromArrays({ ns: [loadBinding().monotonicNs()] });',
       'console.log(table.numRows, WarpgaugeError.prototype.name);',
+      "console.log(injectionLibraryPath().split('/prebuilds/')[1]);",
     ].join('\n');
     const node = join(bundle, 'node/bin/node');
     const result = bare(node, '--input-type=module', '--eval', script);
     assert.equal(result.stderr, '');
-    assert.equal(result.stdout, '1 WarpgaugeError\n');
+    const injected = `${process.platform}-${process.arch}/libwarpgauge_inject.glibc.so`;
+    assert.equal(result.stdout, `1 WarpgaugeError\n${injected}\n`);
   });
 
   it('runs the command line with no network, environment or PATH', (t) => {

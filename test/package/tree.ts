@@ -54,10 +54,17 @@ export function shrinkNative(tree: string): void {
       '',
     ].join('\n'),
   );
+  mkdirSync(join(native, 'inject'));
+  writeFileSync(
+    join(native, 'inject', 'inject.c'),
+    'int InitializeInjection(void);\nint InitializeInjection(void) { return 1; }\n',
+  );
   const variables = {
     core_sources: ['native/core/dynamic_library.cc'],
     os_sources: [],
     gpu_sources: [],
+    trace_sources: [],
+    inject_sources: ['native/inject/inject.c'],
     memory_sources: [],
     copy_sources: [],
     addon_sources: ['native/addon/addon.cc'],

@@ -50,6 +50,7 @@ static uint32_t add(struct wg_name_table* table,
   char* const copy = table->bytes + table->used;
   /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): its length stands beside it */
   memcpy(copy, text, kept);
+  /* NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
   if (is_long) memcpy(copy + kept, "...", 3);
   table->used += length;
   const uint32_t id = table->count++;
