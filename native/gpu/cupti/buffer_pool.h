@@ -9,8 +9,12 @@
 #ifndef WARPGAUGE_GPU_CUPTI_BUFFER_POOL_H
 #define WARPGAUGE_GPU_CUPTI_BUFFER_POOL_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include <stddef.h> /* NOLINT(modernize-deprecated-headers): also C */
+#include <stdint.h> /* NOLINT(modernize-deprecated-headers): also C */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 enum {
   WG_BUFFER_BYTES = 1 << 20,
@@ -56,5 +60,9 @@ void wg_buffer_pool_free(struct wg_buffer* buffer);
 /* Our thread sleeps until a buffer comes, a wake or the moment, of CLOCK_MONOTONIC. */
 void wg_buffer_pool_wait(struct wg_buffer_pool* pool, int64_t until_ns);
 void wg_buffer_pool_wake(struct wg_buffer_pool* pool);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

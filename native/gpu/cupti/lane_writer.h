@@ -5,7 +5,7 @@
 #ifndef WARPGAUGE_GPU_CUPTI_LANE_WRITER_H
 #define WARPGAUGE_GPU_CUPTI_LANE_WRITER_H
 
-#include <stddef.h>
+#include <stddef.h> /* NOLINT(modernize-deprecated-headers): also C */
 
 #include "trace_ring.h"
 

@@ -5,8 +5,8 @@
 #ifndef WARPGAUGE_GPU_CUPTI_NAME_TABLE_H
 #define WARPGAUGE_GPU_CUPTI_NAME_TABLE_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include <stddef.h> /* NOLINT(modernize-deprecated-headers): also C */
+#include <stdint.h> /* NOLINT(modernize-deprecated-headers): also C */
 
 #include "trace_record.h"
 
