@@ -60,7 +60,7 @@ static void on_resource(void* user, int domain, uint32_t cbid, const void* data)
   struct wg_activity* const activity = user;
   if (domain != WG_CUPTI_DOMAIN_RESOURCE || cbid != WG_CUPTI_RESOURCE_CU_INIT_FINISHED) return;
   if (!is_ours(activity)) return;
-  __atomic_store_n(&activity->cuda_ready, 1, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&activity->cuda_ready, WG_CUDA_READY, __ATOMIC_SEQ_CST);
   wg_activity_begin_thread(activity);
 }
 
@@ -77,9 +77,7 @@ void wg_activity_begin_thread(struct wg_activity* activity) {
     return;
   }
   /* Here and not in the thread: the first managed access may follow cuInit at once. */
-  if ((activity->enabled != 0) && __atomic_load_n(&activity->cuda_ready, __ATOMIC_SEQ_CST) != 0) {
-    wg_activity_enable_unified(activity);
-  }
+  if (wg_lane_run(activity->writer) == WG_RUN_TRACING) wg_activity_enable_unified(activity);
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -118,7 +116,7 @@ enum { kPlainKindCount = sizeof kPlainKinds / sizeof kPlainKinds[0] };
 static void note(struct wg_activity* activity, uint32_t record, int result) {
   if (result == WG_CUPTI_SUCCESS) {
     activity->enabled |= 1U << record;
-  } else {
+  } else if (activity->failed_code == WG_CUPTI_SUCCESS) {
     activity->failed_code = result;
   }
 }
@@ -157,8 +155,14 @@ static void enable_calls(struct wg_activity* activity) {
 }
 
 void wg_activity_enable_unified(struct wg_activity* activity) {
-  if ((activity->wanted & 1U << WG_RECORD_UNIFIED_MEMORY) == 0 || activity->unified_tried) return;
-  activity->unified_tried = 1;
+  /* Once, and once more when what was a guess has become certain. */
+  const uint32_t ready = __atomic_load_n(&activity->cuda_ready, __ATOMIC_SEQ_CST);
+  if ((activity->wanted & 1U << WG_RECORD_UNIFIED_MEMORY) == 0 ||
+      (activity->enabled & 1U << WG_RECORD_UNIFIED_MEMORY) != 0 ||
+      activity->unified_tried >= ready) {
+    return;
+  }
+  activity->unified_tried = ready;
   const struct wg_cupti* const cupti = &activity->cupti;
   if (cupti->cuptiActivityConfigureUnifiedMemoryCounter == NULL) return;
   struct wg_cupti_unified_config configs[8];
@@ -180,9 +184,7 @@ void wg_activity_enable(struct wg_activity* activity) {
         activity, kPlainKinds[i].record, activity->cupti.cuptiActivityEnable(kPlainKinds[i].cupti));
   }
   if ((activity->wanted & 1U << WG_RECORD_API) != 0) enable_calls(activity);
-  if (__atomic_load_n(&activity->cuda_ready, __ATOMIC_SEQ_CST) != 0) {
-    wg_activity_enable_unified(activity);
-  }
+  wg_activity_enable_unified(activity);
   __atomic_store_n(&activity->writer->lane->kinds, activity->enabled, __ATOMIC_RELAXED);
 }
 
@@ -413,7 +415,9 @@ enum wg_reason wg_activity_start(struct wg_lane_writer* writer,
   __atomic_store_n(&activity->phase, WG_PHASE_IDLE, __ATOMIC_SEQ_CST); /* no thread yet */
   __atomic_store_n(&activity->thread, WG_THREAD_NONE, __ATOMIC_RELEASE);
   __atomic_store_n(&activity->pid, (uint32_t)getpid(), __ATOMIC_RELEASE);
-  __atomic_store_n(&activity->cuda_ready, (uint32_t)options->in_process, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&activity->cuda_ready,
+                   options->in_process ? WG_CUDA_MAYBE_READY : WG_CUDA_NOT_READY,
+                   __ATOMIC_SEQ_CST);
   activity->writer = writer;
   activity->in_process = options->in_process;
   enum wg_reason reason = prepare(activity, options);
@@ -423,7 +427,7 @@ enum wg_reason wg_activity_start(struct wg_lane_writer* writer,
   }
   if (reason != WG_REASON_NONE) return reason;
   __atomic_store_n(&activity->phase, WG_PHASE_RUNNING, __ATOMIC_SEQ_CST);
-  if (__atomic_load_n(&activity->cuda_ready, __ATOMIC_SEQ_CST) != 0) {
+  if (__atomic_load_n(&activity->cuda_ready, __ATOMIC_SEQ_CST) != WG_CUDA_NOT_READY) {
     wg_activity_begin_thread(activity);
   }
   return WG_REASON_NONE;

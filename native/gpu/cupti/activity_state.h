@@ -19,11 +19,17 @@ enum wg_thread {
   WG_THREAD_ENDED = 3,
 };
 
+enum wg_cuda {
+  WG_CUDA_NOT_READY = 0,
+  WG_CUDA_MAYBE_READY = 1, /* in process: cuInit may have been called long ago */
+  WG_CUDA_READY = 2,       /* CUPTI said so */
+};
+
 struct wg_activity {
   uint32_t pid;        /* atomic: of the process that started it; another one is a child by fork */
   uint32_t phase;      /* atomic wg_phase */
   uint32_t thread;     /* atomic wg_thread; a futex for its end */
-  uint32_t cuda_ready; /* atomic: cuInit has finished */
+  uint32_t cuda_ready; /* atomic wg_cuda */
   uint32_t how;        /* wg_stop, before STOPPING */
   int64_t deadline_ns; /* of the end, before STOPPING */
 
@@ -40,8 +46,8 @@ struct wg_activity {
   struct wg_cupti_subscriber* subscriber; /* survives fork: CUPTI's memory does too */
 
   /* Of the starting thread until the thread of ours runs, then of that. */
-  uint32_t enabled; /* bits of wg_record_kind */
-  uint32_t unified_tried;
+  uint32_t enabled;        /* bits of wg_record_kind */
+  uint32_t unified_tried;  /* wg_cuda, when it was */
   int failed_code;         /* of the last kind that could not be enabled */
   uint32_t selected_calls; /* API calls were enabled one by one */
   struct wg_converter converter;

@@ -199,7 +199,7 @@ void wg_activity_tell_devices(struct wg_activity* activity) {
   const struct wg_driver* const driver = &activity->driver;
   const int is_known = activity->devices_told != 0;
   if (is_known && !wg_lane_may_have_lost(activity->writer, activity->devices_head)) return;
-  if (__atomic_load_n(&activity->cuda_ready, __ATOMIC_SEQ_CST) == 0) return;
+  if (__atomic_load_n(&activity->cuda_ready, __ATOMIC_SEQ_CST) == WG_CUDA_NOT_READY) return;
   int count = 0;
   if (driver->cuDeviceGetCount == NULL || driver->cuDeviceGet == NULL ||
       driver->cuDeviceGetCount(&count) != 0) {
@@ -313,9 +313,7 @@ static void obey(struct wg_activity* activity, uint32_t run) {
       wg_activity_refuse(activity, wg_activity_reason(activity, code), code, "cuptiActivityEnable");
     }
   } else if (run == WG_RUN_TRACING) {
-    if (__atomic_load_n(&activity->cuda_ready, __ATOMIC_SEQ_CST) != 0) {
-      wg_activity_enable_unified(activity);
-    }
+    wg_activity_enable_unified(activity);
   } else if (run == WG_RUN_PAUSED && activity->enabled != 0) {
     wg_activity_disable(activity);
     flush(activity, WG_CUPTI_FLUSH_COMPLETED);
