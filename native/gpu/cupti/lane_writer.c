@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -42,7 +43,14 @@ static void leave_out(struct wg_trace_header* header) {
   const uint32_t place = __atomic_fetch_add(&header->left_out, 1, __ATOMIC_ACQ_REL);
   if (place >= WG_TRACE_NAMED_LEFT_OUT) return;
   struct wg_left_out* const entry = &header->left_out_names[place];
-  wg_identity_command(entry->command, sizeof entry->command);
+  /* Without the folder of the program: there is room for a few words only. */
+  char command[512];
+  wg_identity_command(command, sizeof command);
+  const char* name = command;
+  for (const char* at = command; *at != 0 && *at != ' '; at++) {
+    if (*at == '/') name = at + 1;
+  }
+  snprintf(entry->command, sizeof entry->command, "%.27s", name);
   __atomic_store_n(&entry->pid, (uint32_t)getpid(), __ATOMIC_RELEASE);
 }
 
