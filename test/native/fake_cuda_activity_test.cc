@@ -47,7 +47,7 @@ class Traced {
  public:
   explicit Traced(const std::string& script)
       : fake(script + "cupti_shuffle = 0\n"), cuda(FakeTable()), client(cupti) {
-    for (const int kind : {1, 2, 4, 10, 25, 38}) REQUIRE(cupti.Enable(kind) == 0);
+    for (const int kind : {1, 2, 4, 10, 17, 25, 38}) REQUIRE(cupti.Enable(kind) == 0);
     REQUIRE(cuda.cuInit(0) == kCuSuccess);
     const uint32_t configuration[4] = {1, 1, 0, 1};
     REQUIRE(cupti.ConfigureUnifiedMemoryCounter(configuration, 1) == 0);
@@ -159,7 +159,10 @@ TEST_CASE("kernels, waits, managed memory and copies between devices") {
   REQUIRE(traced.more.AllocManaged(&managed, 3 << 20, 1) == 0);
   CuEvent event = nullptr;
   REQUIRE(cuda.cuEventCreate(&event, 0) == 0);
-  traced.Take();
+  const std::vector<std::vector<uint8_t>> compiled = traced.Take();
+  REQUIRE(compiled.size() == 1);
+  CHECK(KindOf(compiled[0]) == 17);
+  CHECK(FieldOf<uint32_t>(compiled[0], 4) == 1);
 
   SUBCASE("a kernel on managed memory moves it to the device, once") {
     uint64_t n = 8;

@@ -22,7 +22,8 @@
  *     --children N              N new processes (fork and exec) do the same
  *     --exec                    after the work the process executes itself and does it again
  *     --early-exit              ends by _exit, without atexit and flush
- *     --kill SIGNAL             ends by a signal to itself: 11, 9, 15 ...
+ *     --kill SIGNAL             ends by a signal to itself: 9, 15 ...
+ *     --crash                   ends by writing to address 0
  *     --code N                  exit code
  *     --foreign-subscriber      subscribes to CUPTI ($WARPGAUGE_CUPTI) before cuInit
  *     --markers N               N NVTX-like ranges by the fake libcupti's hook
@@ -68,7 +69,7 @@ typedef struct {
   long pageable, pinned, dtoh, dtoh_pageable, dtod, memset, kernels, managed, peer, blocking;
   long bytes, rounds, loop_ms, threads, delay_ms, sleep_ms, children, kill, code, markers;
   long generate, rate;
-  int fresh, fork, fork_after, exec, early_exit, foreign_subscriber, no_cuda;
+  int fresh, fork, fork_after, exec, early_exit, crash, foreign_subscriber, no_cuda;
 } Options;
 
 static Options options = {.pageable = 10,
@@ -358,6 +359,7 @@ static void Parse(int argc, char** argv) {
                {"--fork-after", &options.fork_after},
                {"--exec", &options.exec},
                {"--early-exit", &options.early_exit},
+               {"--crash", &options.crash},
                {"--foreign-subscriber", &options.foreign_subscriber},
                {"--no-cuda", &options.no_cuda}};
   int i;
@@ -445,7 +447,7 @@ int main(int argc, char** argv) {
   for (; waiting > 0; --waiting) {
     int status;
     if (wait(&status) < 0) exit(4);
-    if (options.code == 0 && status != 0 && options.kill == 0) {
+    if (options.code == 0 && status != 0 && options.kill == 0 && !options.crash) {
       options.code = WIFEXITED(status) ? WEXITSTATUS(status) : 5;
     }
   }
@@ -454,6 +456,7 @@ int main(int argc, char** argv) {
     signal((int)options.kill, SIG_DFL);
     raise((int)options.kill);
   }
+  if (options.crash) *(volatile int*)NULL = 0;
   if (options.early_exit) _exit((int)options.code);
   return (int)options.code;
 }

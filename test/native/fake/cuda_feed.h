@@ -145,6 +145,15 @@ static void FeedSynchronization(uint32_t type, uint32_t context, uint32_t stream
   FeedRecord(activity);
 }
 
+/* This call until now was not the application's work. */
+static void FeedOverhead(uint32_t overhead) {
+  struct fake_activity activity = {.kind = 17};
+  activity.start_ns = (uint64_t)call.start_ns;
+  activity.end_ns = (uint64_t)FakeNow();
+  activity.of.overhead.overhead = overhead;
+  FeedRecord(activity);
+}
+
 static void FeedEvent(enum fake_event event, void* context) {
   if (FindCupti()) cupti.event(event, context);
 }

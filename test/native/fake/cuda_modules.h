@@ -23,6 +23,7 @@ FAKE_EXPORT Result cuModuleLoadDataEx(
   if (code == 0) {
     *module = NewObject(sizeof(Module));
     memcpy((*module)->text, text, strlen(text) + 1);
+    FeedOverhead(1); /* the driver's compiler */
   }
   pthread_mutex_unlock(&engine_lock);
   return Leave("cuModuleLoadDataEx", code, "%u options", count);
