@@ -1,6 +1,7 @@
 export type { PageKind } from '../page-kinds.ts';
 export { type AllocateOptions, allocate } from './allocate.ts';
 export type { MigApplied, MigApplyOptions, MigDevice } from './mig/apply.ts';
+export type { MigAssertion } from './mig/assert.ts';
 export type { MigGpu, MigInstanceStatus } from './mig/device.ts';
 export type {
   BlockingInterval,
@@ -23,6 +24,8 @@ export type { ComputePlacement, MigWant } from './mig/want.ts';
 export {
   type ApplicableMigPlan,
   type Mig,
+  type MigAssertOptions,
+  type MigFileOptions,
   type MigPlanOptions,
   type MigTarget,
   mig,

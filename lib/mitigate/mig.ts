@@ -1,7 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { invalidArgument, WarpgaugeError } from '../errors.ts';
 import type { StateOptions } from '../host/state-folder.ts';
 import type { MigApplied, MigApplyOptions } from './mig/apply.ts';
+import type { MigAssertion } from './mig/assert.ts';
 import type { MigGpu } from './mig/device.ts';
+import type { MigPartedRule } from './mig/mig-parted.ts';
 import type { MigPlan } from './mig/plan-types.ts';
 import type { MigProfileSet } from './mig/profiles.ts';
 import type { MigWant } from './mig/want.ts';
@@ -25,6 +28,25 @@ export interface MigPlanOptions extends MigTarget {
   /** UUIDs of MIG devices that must stay, besides those in use. */
   readonly protect?: readonly string[];
 }
+
+export interface MigFileOptions extends StateOptions {
+  /** Path of a YAML file: `version: v1`, `mig-configs`. */
+  readonly file: string;
+  /** Label in it. */
+  readonly config: string;
+  /** UUID: only this GPU. */
+  readonly gpu?: string;
+  readonly protect?: readonly string[];
+}
+
+export type MigAssertOptions = StateOptions & {
+  readonly gpu?: string;
+  /** Compare the mode alone. */
+  readonly modeOnly?: boolean;
+} & (
+    | { readonly file: string; readonly config: string }
+    | { readonly instances: MigWant; readonly enabled?: boolean }
+  );
 
 /** A plan that can be carried out. */
 export interface ApplicableMigPlan extends MigPlan {
@@ -50,6 +72,12 @@ export interface Mig {
   saveProfiles(target: MigTarget): Promise<string>;
   /** What it takes to get to a layout; changes nothing and needs no privilege. */
   plan(options: MigPlanOptions): Promise<ApplicableMigPlan>;
+  /** One plan for each GPU that a label of a file of nvidia-mig-parted's form is about. */
+  planFile(options: MigFileOptions): Promise<readonly ApplicableMigPlan[]>;
+  /** Whether a GPU is divided as wanted. */
+  assert(options: MigAssertOptions): Promise<readonly MigAssertion[]>;
+  /** The layout of all GPUs as a file of nvidia-mig-parted's form. */
+  exportFile(options?: StateOptions & { readonly label?: string }): Promise<string>;
   /** Undoes what killed processes left. A second call does nothing. */
   recover(options?: SettleOptions): Promise<readonly SettledTransaction[]>;
 }
@@ -73,15 +101,70 @@ export const mig: Mig = {
     const { profiles, gpu } = await resolve(options);
     const request = { profiles, want: instances, enabled };
     if (gpu === null) return applicable(planMig(request));
-    const { observationOf } = await import('./mig/device.ts');
-    const observed = observationOf(gpu);
-    return applicable(planMig({ ...request, observed, protect: protectedIds(gpu, protect) }));
+    return await planFor(gpu, instances, enabled, protect);
+  },
+  async planFile(options) {
+    const plans: ApplicableMigPlan[] = [];
+    for (const { gpu, rule } of await select(options)) {
+      plans.push(await planFor(gpu, rule.instances, rule.enabled, options.protect ?? []));
+    }
+    return plans;
+  },
+  async assert(options) {
+    const { assertMig } = await import('./mig/assert.ts');
+    const { modeOnly = false } = options;
+    if ('file' in options) {
+      return (await select(options)).map(({ gpu, rule }) => assertMig(gpu, rule, { modeOnly }));
+    }
+    const { instances, enabled = true } = options;
+    const { gpu } = await resolve(options.gpu === undefined ? options : { gpu: options.gpu });
+    return [assertMig(gpu as MigGpu, { instances, enabled }, { modeOnly })];
+  },
+  async exportFile(options = {}) {
+    const { exportMigParted } = await import('./mig/mig-parted.ts');
+    return exportMigParted(await mig.status(options), options.label ?? 'current');
   },
   async recover(options = {}) {
     const { settle } = await import('./transaction/settle.ts');
     return await settle('recover', { ...options, action: 'mig' });
   },
 };
+
+async function planFor(
+  gpu: MigGpu,
+  want: MigWant,
+  enabled: boolean,
+  protect: readonly string[],
+): Promise<ApplicableMigPlan> {
+  const { planMig } = await import('./mig/plan.ts');
+  const { observationOf } = await import('./mig/device.ts');
+  const profiles = profilesOf(gpu);
+  const observed = observationOf(gpu);
+  return applicable(
+    planMig({ profiles, want, enabled, observed, protect: protectedIds(gpu, protect) }),
+  );
+}
+
+/** The GPUs that a label is about, each with its rule. */
+async function select(
+  options: StateOptions & { readonly file: string; readonly config: string; readonly gpu?: string },
+): Promise<readonly { readonly gpu: MigGpu; readonly rule: MigPartedRule }[]> {
+  const { parseMigParted, selectMigConfig } = await import('./mig/mig-parted.ts');
+  const { file, config, gpu, root } = options;
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw invalidArgument(
+      '--file',
+      'a readable file',
+      `${file} (${(error as NodeJS.ErrnoException).code})`,
+    );
+  }
+  const parsed = parseMigParted(text, file);
+  const chosen = selectMigConfig(parsed, config, await mig.status({ ...options, gpu: '' }), root);
+  return gpu === undefined ? chosen : chosen.filter((one) => one.gpu.uuid === gpu);
+}
 
 /** The plan as data, with its method out of sight of JSON. */
 function applicable(plan: MigPlan): ApplicableMigPlan {
@@ -109,12 +192,14 @@ async function resolve(
   }
   const { readMigGpu } = await import('./mig/device.ts');
   const found = gpu === undefined ? await onlyGpu(target) : await readMigGpu(gpu, target);
-  if (found.profiles === null) {
-    throw new WarpgaugeError('ERR_UNAVAILABLE', `${found.uuid}: ${found.reason}`, {
-      fix: 'As root the driver tells; or plan for a board: --board',
-    });
-  }
-  return { profiles: found.profiles, gpu: found };
+  return { profiles: profilesOf(found), gpu: found };
+}
+
+function profilesOf({ uuid, profiles, reason }: MigGpu): MigProfileSet {
+  if (profiles !== null) return profiles;
+  throw new WarpgaugeError('ERR_UNAVAILABLE', `${uuid}: ${reason}`, {
+    fix: 'As root the driver tells; or plan for a board: --board',
+  });
 }
 
 async function onlyGpu(target: StateOptions): Promise<MigGpu> {

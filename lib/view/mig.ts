@@ -1,4 +1,14 @@
-import type { MigBlocker, MigPlan, MigProfileSet, MigStep } from '../mitigate/index.ts';
+import type {
+  MigApplied,
+  MigAssertion,
+  MigBlocker,
+  MigGpu,
+  MigPlan,
+  MigProfileSet,
+  MigStep,
+  MigWant,
+} from '../mitigate/index.ts';
+import type { SettledTransaction } from '../mitigate/transaction/settle.ts';
 import { formatBytes, MiB } from '../units.ts';
 import { painter } from './colour.ts';
 import { formatTable, wrap } from './table.ts';
@@ -16,8 +26,95 @@ export function describeSource(source: MigProfileSet['source']): string {
     case 'saved':
       return `reading of driver ${source.driverVersion} saved ${source.readAt} in ${source.file}`;
     case 'driver':
-      return `${source.simulated ? 'Simulated ' : ''}driver ${source.driverVersion}`;
+      return `driver ${source.driverVersion}`; // a simulated one says so in its version
   }
+}
+
+export function renderMigStatus(gpus: readonly MigGpu[], options: RenderOptions): string {
+  return gpus.map((gpu) => renderGpu(gpu, options)).join('\n\n');
+}
+
+function renderGpu(gpu: MigGpu, options: RenderOptions): string {
+  const paint = painter(options.colour);
+  const output = [
+    paint('bold', `${gpu.uuid} ${gpu.name} (${gpu.pciAddress}, driver ${gpu.driverVersion})`),
+  ];
+  if (gpu.reason !== null) output.push(...wrap(gpu.reason, options.width, '  ', '  '));
+  if (gpu.mode === null) return output.join('\n');
+  const { enabled, pending } = gpu.mode;
+  const word = (on: boolean): string => (on ? 'on' : 'off');
+  output.push(
+    `  MIG ${word(enabled)}${enabled === pending ? '' : `, ${word(pending)} after a reset of the GPU`}`,
+  );
+  output.push(
+    ...formatTable(
+      [
+        right('start'),
+        right('size'),
+        { title: 'profile' },
+        right('GI'),
+        { title: 'compute instances' },
+        { title: 'processes' },
+      ],
+      gpu.instances.map((one) => ({
+        cells: [
+          String(one.start),
+          String(one.size),
+          one.profile,
+          String(one.id),
+          one.compute.length === 0
+            ? 'none'
+            : one.compute.map(({ slices, uuid }) => `${slices}c ${uuid ?? ABSENT}`).join(', '),
+          one.processes.map(({ pid, command }) => `${pid} ${command ?? ''}`.trim()).join(', '),
+        ],
+      })),
+      { paint, width: options.width },
+    ),
+  );
+  if (gpu.freeSlots !== null) {
+    const free = Object.entries(gpu.freeSlots).map(([name, n]) => `${name}=${n}`);
+    output.push(...wrap(free.join(', '), options.width, '  free slots: ', '    '));
+  }
+  return output.join('\n');
+}
+
+export function renderMigApplied(applied: MigApplied, options: RenderOptions): string {
+  const paint = painter(options.colour);
+  return [
+    paint('bold', `${applied.gpu}: ${applied.changed ? 'changed' : 'nothing to change'}`),
+    ...formatTable(
+      [right('start'), { title: 'device' }, { title: 'UUID' }],
+      applied.devices.map((one) => ({
+        cells: [String(one.start), one.profile, one.uuid ?? ABSENT],
+      })),
+      { paint, width: options.width },
+    ),
+    `CUDA_VISIBLE_DEVICES=${applied.cudaVisibleDevices}`,
+  ].join('\n');
+}
+
+export function renderMigAssertion(one: MigAssertion): string {
+  const list = (want: MigWant): string =>
+    Object.entries(want)
+      .map(([name, n]) => `${n} x ${name}`)
+      .join(', ') || 'no instances';
+  const mode = (on: boolean | null): string => (on === null ? 'no MIG' : on ? 'MIG on' : 'MIG off');
+  return one.matches
+    ? `${one.gpu}: as wanted`
+    : `${one.gpu}: wanted ${mode(one.modeWanted)}, ${list(one.wanted)}; found ${mode(one.mode)}, ${list(one.found)}`;
+}
+
+export function renderMigRecovered(settled: readonly SettledTransaction[]): string {
+  if (settled.length === 0) return 'nothing to recover';
+  return settled
+    .flatMap(({ id, outcome, undone, blocked, error }) => [
+      `${id ?? 'a journal without a first line'}: ${outcome}, ${undone.length} steps taken back`,
+      ...blocked.map(
+        ({ record, error: why }) => `  left: ${record.op} ${record.target}: ${why.message}`,
+      ),
+      ...(error === null ? [] : [`  ${error.message}`]),
+    ])
+    .join('\n');
 }
 
 export function renderMigProfiles(set: MigProfileSet, options: RenderOptions): string {
@@ -94,7 +191,7 @@ export function renderMigPlan(plan: MigPlan, options: RenderOptions): string {
   plan.steps.forEach((step, i) => {
     output.push(`${String(i + 1).padStart(3)}  ${describeStep(step)}`);
   });
-  const free = Object.entries(plan.freeSlots).map(([name, n]) => `${name} ${n}`);
+  const free = Object.entries(plan.freeSlots).map(([name, n]) => `${name}=${n}`);
   output.push('', ...wrap(free.join(', '), options.width, 'free slots afterwards: ', '  '));
   if (plan.consents.length > 0) {
     const options = { mode: '--allow-mode-change', reset: '--allow-reset' };
@@ -137,7 +234,7 @@ export function describeBlocker(blocker: MigBlocker): string[] {
         `no room for ${blocker.profile}:`,
         ...blocker.starts.map(
           ({ start, size, by }) =>
-            `slices ${start} to ${start + size - 1}: taken by ${by.map(name).join(', ')}`,
+            `${size === 1 ? `slice ${start}` : `slices ${start} to ${start + size - 1}`}: taken by ${by.map(name).join(', ')}`,
         ),
       ];
   }

@@ -36,7 +36,7 @@ class MigDriver {
   [[nodiscard]] const MigTable& mig() const { return mig_; }
 
   // The handle of a whole GPU, asked for anew: indices and handles change with the mode.
-  Result<NvmlDevice> Device(const std::string& uuid) const;
+  [[nodiscard]] Result<NvmlDevice> Device(const std::string& uuid) const;
 
  private:
   NvmlTable nvml_;

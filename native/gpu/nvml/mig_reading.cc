@@ -59,7 +59,9 @@ class Reading {
         nvml_.nvmlDeviceGetFieldValues(device_, 1, &value) == kNvmlSuccess &&
         value.code == kNvmlSuccess) {
       const NvmlNumber number = DecodeNvmlValue(value.type, value.value);
-      if (number.type == NvmlNumber::Type::kUnsigned) gpu_->without_reset = number.u64 != 0;
+      if (number.type == NvmlNumber::Type::kUnsigned) {
+        gpu_->without_reset = number.u64 == 0 ? 0 : 1;
+      }
     }
   }
 
