@@ -10,27 +10,56 @@ interface Options {
   readonly parquet?: true;
   readonly csv?: true;
   readonly arrow?: true;
+  readonly chromeTrace?: true | string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly all?: true;
   readonly out?: string;
   readonly table?: readonly string[];
   readonly force?: true;
   readonly json?: true;
 }
 
-const FORMATS: readonly ExportFormat[] = ['parquet', 'csv', 'arrow'];
+const FORMATS: Readonly<Record<ExportFormat, (options: Options) => boolean>> = {
+  parquet: ({ parquet }) => parquet === true,
+  csv: ({ csv }) => csv === true,
+  arrow: ({ arrow }) => arrow === true,
+  'chrome-trace': ({ chromeTrace }) => chromeTrace !== undefined,
+};
 
 function formatOf(options: Options): ExportFormat {
-  const asked = FORMATS.filter((format) => options[format] === true);
+  const formats = Object.keys(FORMATS) as ExportFormat[];
+  const asked = formats.filter((format) => FORMATS[format](options));
   const [format] = asked;
-  if (format !== undefined && asked.length === 1) return format;
-  const given = asked.length === 0 ? 'none' : asked.map((name) => `--${name}`).join(' ');
-  throw invalidArgument('the format', 'one of --parquet, --csv, --arrow', given);
+  const list = (names: readonly string[], between: string): string =>
+    names.map((name) => `--${name}`).join(between);
+  if (format === undefined || asked.length > 1) {
+    const given = asked.length === 0 ? 'none' : list(asked, ' ');
+    throw invalidArgument('the format', `one of ${list(formats, ', ')}`, given);
+  }
+  const { from, to, all } = options;
+  const only = Object.entries({ from, to, all }).find(([, value]) => value !== undefined);
+  if (only !== undefined && format !== 'chrome-trace') {
+    throw invalidArgument(`--${only[0]}`, '--chrome-trace beside it', `--${format}`);
+  }
+  return format;
 }
 
-/** `warpgauge export DIR --parquet|--csv|--arrow [--out DIR] [--table NAME]... [--force] [--json]` */
+/** The file behind --chrome-trace, or --out. */
+function outOf({ chromeTrace, out }: Options): { readonly out?: string } {
+  if (typeof chromeTrace !== 'string') return out === undefined ? {} : { out };
+  if (out === undefined) return { out: chromeTrace };
+  throw invalidArgument('the file', 'one of --chrome-trace FILE and --out FILE', 'both');
+}
+
+/**
+ * `warpgauge export DIR --parquet|--csv|--arrow [--out DIR] [--table NAME]... [--force] [--json]`,
+ * `warpgauge export DIR --chrome-trace [FILE] [--from T] [--to T] [--all] ...`
+ */
 export function registerExport(program: Command): void {
   program
     .command('export')
-    .description('write a recording as Parquet, CSV or Arrow files')
+    .description('write a recording as Parquet, CSV or Arrow files, or as a trace for Perfetto')
     .argument('<dir>', 'folder that warpgauge record wrote')
     .option(
       '--parquet',
@@ -38,6 +67,16 @@ export function registerExport(program: Command): void {
     )
     .option('--csv', 'CSV (RFC 4180): spreadsheets and scripts')
     .option('--arrow', 'Arrow IPC file format: Polars, pyarrow')
+    .option(
+      '--chrome-trace [file]',
+      'one JSON file for Perfetto and chrome://tracing (default: DIR-chrome-trace.json)',
+    )
+    .option(
+      '--from <t>',
+      'where a trace begins: 1.5s from the start, an ISO 8601 time, or the name of a mark',
+    )
+    .option('--to <t>', 'where it ends, in the same words')
+    .option('--all', 'every column that moves as a counter; default: those that tell most')
     .option('--out <dir>', 'folder to write (default: DIR-parquet, DIR-csv or DIR-arrow)')
     .option(
       '--table <name>',
@@ -56,7 +95,10 @@ export function registerExport(program: Command): void {
           force: options.force === true,
           signal: interrupt.signal,
           onProgress: (progress) => status.update(progress),
-          ...(options.out === undefined ? {} : { out: options.out }),
+          ...outOf(options),
+          ...(options.from === undefined ? {} : { from: options.from }),
+          ...(options.to === undefined ? {} : { to: options.to }),
+          ...(options.all === undefined ? {} : { all: true }),
           ...(options.table === undefined ? {} : { tables: options.table }),
         });
         status.close();

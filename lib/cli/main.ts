@@ -59,7 +59,7 @@ const COMMANDS: readonly Entry[] = [
   },
   {
     name: 'export',
-    description: 'write a recording as Parquet, CSV or Arrow files',
+    description: 'write a recording as Parquet, CSV or Arrow files, or as a trace for Perfetto',
     load: async () => (await import('./export.ts')).registerExport,
   },
   {

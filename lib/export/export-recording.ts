@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { RecordBatch } from '../arrow.ts';
 import { invalidArgument, WarpgaugeError } from '../errors.ts';
 import { makeFolders, removeFolders } from '../monitor/recording/manifest.ts';
@@ -10,18 +10,19 @@ import {
 import { didYouMean } from '../near-match.ts';
 import { OutputFile } from './output-file.ts';
 import { regroup } from './regroup.ts';
-import { checkNames, clearEarlier, defaultOut, fileNames } from './targets.ts';
+import { checkNames, clearEarlier, defaultOut, fileNames, refuseExisting } from './targets.ts';
 import type {
   ExportedFile,
   ExportedTable,
-  ExportFormat,
+  ExportedTrace,
   ExportOptions,
   ExportResult,
   Format,
+  TableFormat,
 } from './types.ts';
 
 /** Each format is loaded only when it is asked for. */
-const FORMATS: Readonly<Record<ExportFormat, () => Promise<Format>>> = {
+const FORMATS: Readonly<Record<TableFormat, () => Promise<Format>>> = {
   parquet: async () => (await import('./parquet.ts')).parquet,
   csv: async () => (await import('./csv.ts')).csv,
   arrow: async () => (await import('./arrow-file.ts')).arrowFile,
@@ -33,13 +34,16 @@ const MAX_ROWS_PER_PIECE = 62_500;
 
 interface Job {
   readonly recording: OpenRecording;
-  readonly format: Format;
   readonly out: string;
-  readonly rowsPerFile: number;
   readonly signal: AbortSignal | undefined;
   /** Files that are whole: they stay, whatever happens to the next. */
   readonly files: ExportedFile[];
   progress(table: string, rows: number): void;
+}
+
+interface TableJob extends Job {
+  readonly format: Format;
+  readonly rowsPerFile: number;
 }
 
 function choose(recording: OpenRecording, names: readonly string[] | undefined): RecordedTable[] {
@@ -102,14 +106,14 @@ async function* batchesOf(job: Job, table: RecordedTable): AsyncGenerator<Record
 }
 
 /** How a table is cut: rows of a piece in memory, and of a file; all files but the last have as many whole pieces. */
-function cut(table: RecordedTable, job: Job): { piece: number; file: number } {
+function cut(table: RecordedTable, job: TableJob): { piece: number; file: number } {
   const cells = Math.floor(job.format.cells / Math.max(table.schema.fields.length, 1));
   const piece = Math.max(1, Math.min(MAX_ROWS_PER_PIECE, cells, job.rowsPerFile));
   if (!job.format.parts) return { piece, file: Number.POSITIVE_INFINITY };
   return { piece, file: Math.floor(job.rowsPerFile / piece) * piece };
 }
 
-async function exportTable(job: Job, table: RecordedTable): Promise<ExportedTable> {
+async function exportTable(job: TableJob, table: RecordedTable): Promise<ExportedTable> {
   const { format, out } = job;
   const rows = cut(table, job);
   const paths = fileNames(table.name, format.extension, Math.ceil(table.rows / rows.file)).map(
@@ -177,6 +181,87 @@ function withKept(error: unknown, job: Job): unknown {
   );
 }
 
+/** All tables, each into its own files. */
+async function exportTables(
+  job: TableJob,
+  tables: readonly RecordedTable[],
+  force: boolean,
+): Promise<ExportedTable[]> {
+  await clearEarlier(job.out, tables, job.format.extension, force);
+  const exported: ExportedTable[] = [];
+  for (const table of tables) exported.push(await exportTable(job, table));
+  return exported;
+}
+
+/** All tables as one trace. */
+async function exportTrace(
+  job: Job,
+  tables: readonly RecordedTable[],
+  { from, to, all, force }: ExportOptions,
+): Promise<{ tables: ExportedTable[]; trace: ExportedTrace }> {
+  const { recording, out } = job;
+  const { timeWindow } = await import('../monitor/recording/time-window.ts');
+  const { isoTime } = await import('../monitor/recording/summary.ts');
+  const { writeChromeTrace } = await import('./chrome-trace/index.ts');
+  const window = await timeWindow(recording, { from, to });
+  await refuseExisting(out, force === true);
+  const file = await OutputFile.create(out);
+  try {
+    const { events, rows } = await writeChromeTrace({
+      recording,
+      tables,
+      window,
+      all: all === true,
+      file,
+      batches: (table) => batchesOf(job, table),
+      progress: (table, more) => job.progress(table, more),
+    });
+    if (job.signal?.aborted) throw interrupted(job);
+    if (events === 0) {
+      throw new WarpgaugeError('ERR_RECORDING', `Nothing of ${recording.dir} can be drawn`, {
+        fix: all === true ? 'choose a longer piece' : '--all draws every column that moves',
+        source: recording.dir,
+      });
+    }
+    await file.finish();
+    const { start } = window;
+    return {
+      tables: tables.map(({ name, torn, simulated }) => ({
+        name,
+        rows: rows.get(name) ?? 0,
+        torn,
+        simulated,
+        files: [],
+      })),
+      trace: {
+        path: out,
+        bytes: file.bytes,
+        events,
+        base: isoTime(start),
+        from: isoTime(window.from),
+        to: isoTime(window.to),
+      },
+    };
+  } finally {
+    await file.abandon();
+  }
+}
+
+function checkOptions({ format, out, from, to, all }: ExportOptions): void {
+  const formats = [...Object.keys(FORMATS), 'chrome-trace'];
+  if (!formats.includes(format)) {
+    throw invalidArgument('format', `one of ${formats.join(', ')}`, format);
+  }
+  if (out === '') {
+    throw invalidArgument('out', format === 'chrome-trace' ? 'a file' : 'a folder', out);
+  }
+  if (format === 'chrome-trace') return;
+  for (const [name, value] of Object.entries({ from, to, all })) {
+    if (value === undefined) continue;
+    throw invalidArgument(name, 'the format chrome-trace', format);
+  }
+}
+
 /**
  * Writes a recording in another format, table by table, with flat memory for a recording of any size. Of a recording that
  * was cut all whole batches are exported and the table says `torn`. A file has its name only when it is whole.
@@ -185,9 +270,11 @@ function withKept(error: unknown, job: Job): unknown {
  *   the columns in the metadata of the file; at most `rowsPerFile` rows per file, then `table-00001.parquet` and so on.
  * - `csv`: RFC 4180; times ISO 8601 in UTC with nine digits; all digits of 64-bit integers; nothing where there is no value.
  * - `arrow`: Arrow IPC file format, uncompressed, each dictionary unified over the whole table.
+ * - `chrome-trace`: one JSON file of all tables (Trace Event Format), which Perfetto opens: docs/export.md says what is where.
  *
- * @throws WarpgaugeError `ERR_RECORDING` when `dir` holds no recording; `ERR_INVALID_ARGUMENT` for an unknown table or
- * format; `ERR_OUTPUT` when files of these tables exist or the disk does not take them; `ERR_INTERRUPTED`. Complete files stay.
+ * @throws WarpgaugeError `ERR_RECORDING` when `dir` holds no recording, or nothing that a trace can show; `ERR_INVALID_ARGUMENT`
+ * for an unknown table or format; `ERR_OUTPUT` when files of these tables exist or the disk does not take them;
+ * `ERR_INTERRUPTED`. Complete files stay.
  *
  * @example
  * ```ts
@@ -197,25 +284,17 @@ function withKept(error: unknown, job: Job): unknown {
  * ```
  */
 export async function exportRecording(dir: string, options: ExportOptions): Promise<ExportResult> {
-  if (!Object.hasOwn(FORMATS, options.format)) {
-    throw invalidArgument('format', `one of ${Object.keys(FORMATS).join(', ')}`, options.format);
-  }
-  if (options.out === '') throw invalidArgument('out', 'a folder', options.out);
+  checkOptions(options);
+  const { format } = options;
   const rowsPerFile = rowsPerFileOf(options.rowsPerFile);
   const recording = await openRecording(dir);
   const tables = choose(recording, options.tables);
-  const format = await FORMATS[options.format]();
-  checkNames(dir, tables);
-  checkTypes(tables, format);
-  const out = options.out ?? defaultOut(dir, options.format);
-  const made = await makeFolders(out);
+  const out = options.out ?? defaultOut(dir, format);
   const rows = tables.reduce((sum, table) => sum + table.rows, 0);
   let rowsDone = 0;
   const job: Job = {
     recording,
-    format,
     out,
-    rowsPerFile,
     signal: options.signal,
     files: [],
     progress(table, more) {
@@ -223,22 +302,34 @@ export async function exportRecording(dir: string, options: ExportOptions): Prom
       options.onProgress?.({ table, rowsDone, rows });
     },
   };
+  const readable = new Set(recording.tables.map(({ name }) => name));
+  const about = {
+    schema: 'warpgauge/export/1',
+    recording: dir,
+    format,
+    out,
+    running: recording.running,
+    unreadable: recording.manifest.tables
+      .map(({ name }) => name)
+      .filter((name) => !readable.has(name)),
+  } as const;
+  if (format === 'chrome-trace') {
+    const made = await makeFolders(dirname(resolve(out)));
+    try {
+      return { ...about, ...(await exportTrace(job, tables, options)) };
+    } catch (error) {
+      await removeFolders(made);
+      throw error;
+    }
+  }
+  const writer = await FORMATS[format]();
+  checkNames(dir, tables);
+  checkTypes(tables, writer);
+  const made = await makeFolders(out);
   try {
-    await clearEarlier(out, tables, format.extension, options.force === true);
-    const exported: ExportedTable[] = [];
-    for (const table of tables) exported.push(await exportTable(job, table));
-    const readable = new Set(recording.tables.map(({ name }) => name));
-    return {
-      schema: 'warpgauge/export/1',
-      recording: dir,
-      format: options.format,
-      out,
-      running: recording.running,
-      tables: exported,
-      unreadable: recording.manifest.tables
-        .map(({ name }) => name)
-        .filter((name) => !readable.has(name)),
-    };
+    const tableJob = { ...job, format: writer, rowsPerFile };
+    const exported = await exportTables(tableJob, tables, options.force === true);
+    return { ...about, tables: exported, trace: null };
   } catch (error) {
     await removeFolders(made);
     throw withKept(error, job);

@@ -2,8 +2,10 @@ export { exportRecording } from './export-recording.ts';
 export type {
   ExportedFile,
   ExportedTable,
+  ExportedTrace,
   ExportFormat,
   ExportOptions,
   ExportProgress,
   ExportResult,
+  TableFormat,
 } from './types.ts';

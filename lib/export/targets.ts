@@ -1,4 +1,4 @@
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { WarpgaugeError } from '../errors.ts';
 import type { RecordedTable } from '../monitor/recording/open-recording.ts';
@@ -9,7 +9,8 @@ import type { ExportFormat } from './types.ts';
 /** Beside the recording: a folder inside it would be lost when the recording is replaced. */
 export function defaultOut(dir: string, format: ExportFormat): string {
   const recording = resolve(dir);
-  return join(dirname(recording), `${basename(recording) || 'recording'}-${format}`);
+  const name = `${basename(recording) || 'recording'}-${format}`;
+  return join(dirname(recording), format === 'chrome-trace' ? `${name}.json` : name);
 }
 
 /** Names of the files of a table: `vmstat.parquet`, or `vmstat-00001.parquet` and so on where it takes several. */
@@ -69,4 +70,22 @@ export async function clearEarlier(
   } catch (cause) {
     throw outputError(out, cause);
   }
+}
+
+/**
+ * A file that is there already is a reason to refuse, unless `force` says to replace it; a folder always is.
+ *
+ * @throws WarpgaugeError `ERR_OUTPUT`
+ */
+export async function refuseExisting(path: string, force: boolean): Promise<void> {
+  const there = await stat(path).catch(() => null);
+  if (there === null || (force && !there.isDirectory())) return;
+  throw new WarpgaugeError(
+    'ERR_OUTPUT',
+    there.isDirectory() ? `Expected a file but ${path} is a folder` : `${path} exists already`,
+    {
+      fix: there.isDirectory() ? 'name a file' : 'name another file, or --force to replace it',
+      source: path,
+    },
+  );
 }

@@ -2,7 +2,10 @@ import type { Field, RecordBatch, Schema } from '../arrow.ts';
 import type { OpenRecording, RecordedTable } from '../monitor/recording/open-recording.ts';
 import type { OutputFile } from './output-file.ts';
 
-export type ExportFormat = 'parquet' | 'csv' | 'arrow';
+/** Formats that write a file per table. */
+export type TableFormat = 'parquet' | 'csv' | 'arrow';
+
+export type ExportFormat = TableFormat | 'chrome-trace';
 
 /** Where an export stands. */
 export interface ExportProgress {
@@ -14,8 +17,19 @@ export interface ExportProgress {
 
 export interface ExportOptions {
   readonly format: ExportFormat;
-  /** Folder to write. Default: the recording's name with `-parquet`, `-csv` or `-arrow`, beside the recording. */
+  /**
+   * Folder to write; of a chrome trace the file. Default: the recording's name with `-parquet`, `-csv`, `-arrow` or
+   * `-chrome-trace.json`, beside the recording.
+   */
   readonly out?: string;
+  /**
+   * Where a chrome trace begins and ends: an offset from the start (`1.5s`), an ISO 8601 time or the name of a mark. Default:
+   * the whole recording.
+   */
+  readonly from?: string;
+  readonly to?: string;
+  /** Every column that moves as a counter of a chrome trace. Default false: those that tell most. */
+  readonly all?: boolean;
   /** Names of the tables. Default: all. */
   readonly tables?: readonly string[];
   /** Replace files of an earlier export of the same tables. Default false. */
@@ -44,17 +58,31 @@ export interface ExportedTable {
   readonly files: readonly ExportedFile[];
 }
 
+/** What a chrome trace holds. */
+export interface ExportedTrace {
+  readonly path: string;
+  readonly bytes: number;
+  /** Slices, instants, values of counters and ends of arrows. */
+  readonly events: number;
+  /** ISO 8601: the moment of `ts` 0, and the piece that was exported. */
+  readonly base: string;
+  readonly from: string;
+  readonly to: string;
+}
+
 /** What `exportRecording` did, and what `warpgauge export --json` prints; see schemas/export-1.schema.json. */
 export interface ExportResult {
   readonly schema: 'warpgauge/export/1';
   /** Folder of the recording. */
   readonly recording: string;
   readonly format: ExportFormat;
-  /** Folder that holds the files. */
+  /** Folder that holds the files; of a chrome trace the file. */
   readonly out: string;
   /** A process was still writing the recording: what is exported is what was there at the start. */
   readonly running: boolean;
   readonly tables: readonly ExportedTable[];
+  /** The file of a chrome trace; null for formats with files per table. */
+  readonly trace: ExportedTrace | null;
   /** Tables of the recording of which not even the schema is whole: there is nothing to export. */
   readonly unreadable: readonly string[];
 }

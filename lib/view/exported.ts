@@ -1,4 +1,4 @@
-import type { ExportProgress, ExportResult } from '../export/index.ts';
+import type { ExportedTrace, ExportProgress, ExportResult } from '../export/index.ts';
 import { formatBytes } from '../units.ts';
 import { painter } from './colour.ts';
 import type { ProgressStream } from './progress.ts';
@@ -10,7 +10,7 @@ const REDRAW_MS = 100;
 
 /** What an export wrote. */
 export function renderExport(result: ExportResult, { colour, width }: RenderOptions): string {
-  const { tables, out, format } = result;
+  const { tables, out, format, trace } = result;
   const right = { align: 'right' } as const;
   const lines = formatTable(
     [
@@ -20,18 +20,30 @@ export function renderExport(result: ExportResult, { colour, width }: RenderOpti
       { title: 'size', ...right },
       { title: '' },
     ],
-    tables.map(({ name, rows, files, torn, simulated }) => ({
-      cells: [
-        printable(name),
-        rows.toLocaleString('en-US'),
-        String(files.length),
-        formatBytes(files.reduce((sum, { bytes }) => sum + bytes, 0)),
-        [...(torn ? ['torn'] : []), ...(simulated ? ['Simulated'] : [])].join(', '),
-      ],
-    })),
+    // A trace shows rows of some tables only: the others have nothing to draw.
+    tables
+      .filter(({ rows }) => trace === null || rows > 0)
+      .map(({ name, rows, files, torn, simulated }) => ({
+        cells: [
+          printable(name),
+          rows.toLocaleString('en-US'),
+          trace === null ? String(files.length) : '',
+          trace !== null ? '' : formatBytes(files.reduce((sum, { bytes }) => sum + bytes, 0)),
+          [...(torn ? ['torn'] : []), ...(simulated ? ['Simulated'] : [])].join(', '),
+        ],
+      })),
     { paint: painter(colour), width },
   );
+  if (trace !== null) return [...traceLines(result, trace), ...lines].join('\n');
   return [`${printable(result.recording)} as ${format} in ${printable(out)}`, ...lines].join('\n');
+}
+
+function traceLines({ recording }: ExportResult, trace: ExportedTrace): string[] {
+  const { path, bytes, events, from, to } = trace;
+  return [
+    `${printable(recording)} as a chrome trace in ${printable(path)}: ${events.toLocaleString('en-US')} events, ${formatBytes(bytes)}`,
+    `from ${from} to ${to}; open it in https://ui.perfetto.dev or chrome://tracing`,
+  ];
 }
 
 /** What somebody who trusts the files should know; one sentence each. */

@@ -71,8 +71,11 @@ test('a torn recording is exported, and standard error says what is missing', as
 
 test('bad arguments and existing files get one line that says what to do', () => {
   for (const [args, message] of [
-    [[dir], /one of --parquet, --csv, --arrow .*received "none"/],
-    [[dir, '--csv', '--arrow'], /one of --parquet, --csv, --arrow .*received "--csv --arrow"/],
+    [[dir], /one of --parquet, --csv, --arrow, --chrome-trace .*received "none"/],
+    [
+      [dir, '--csv', '--arrow'],
+      /one of --parquet, --csv, --arrow, --chrome-trace .*received "--csv --arrow"/,
+    ],
     [['--csv'], /missing required argument 'dir'/],
     [[dir, '--csv', '--table', 'rich'], /a table of .* but received "rich"/],
     [[dir, '--csv', '--out', ''], /a folder for out/],

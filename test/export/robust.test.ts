@@ -109,7 +109,7 @@ test('bad input is told before anything is written', async () => {
     [[root, { format: 'csv', out }], { code: 'ERR_RECORDING' }],
     [
       [dir, { format: 'xml' as 'csv', out }],
-      { code: 'ERR_INVALID_ARGUMENT', message: /parquet, csv, arrow for format/ },
+      { code: 'ERR_INVALID_ARGUMENT', message: /parquet, csv, arrow, chrome-trace for format/ },
     ],
     [
       [dir, { format: 'csv', out: '' }],

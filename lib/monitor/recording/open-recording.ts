@@ -38,6 +38,11 @@ export interface OpenRecording {
   table(name: string): Promise<Table>;
   /** The batches of a table one by one: memory stays flat for a file of any size. */
   batches(name: string): AsyncGenerator<RecordBatch, void, undefined>;
+  /**
+   * The first and the last moment of a table, by its first and last batch alone where its rows are in the order of time;
+   * null where it has no rows.
+   */
+  timeRange(name: string): Promise<{ readonly first: bigint; readonly last: bigint } | null>;
   /** Everything that was named, in the order of time. */
   marks(): Promise<Mark[]>;
   /** Those of them that other processes set and that a killed recorder did not come to copy into its table. */
@@ -85,6 +90,32 @@ async function scanFile(path: string): Promise<{ scan: StreamScan; schema: Schem
   } finally {
     await file.close();
   }
+}
+
+/** The scan of a file with its first and last batch alone. */
+function endsOf({ path, scan }: Scanned): Scanned {
+  const batches = scan.messages.filter(({ kind }) => kind === 'batch');
+  const ends = [batches[0], batches.at(-1)];
+  const messages = scan.messages.filter((one) => one.kind !== 'batch' || ends.includes(one));
+  return { path, scan: { ...scan, messages } };
+}
+
+/** Times of the rows; of a row that lasts (`duration_ns`) also its end. */
+async function timesOf(from: Scanned): Promise<{ first: bigint; last: bigint } | null> {
+  let range: { first: bigint; last: bigint } | null = null;
+  for await (const batch of readBatches(from)) {
+    const times = batch.getChild('time')?.data[0]?.values as BigInt64Array | undefined;
+    const lengths = batch.getChild('duration_ns')?.data[0]?.values as BigInt64Array | undefined;
+    for (let at = 0; times !== undefined && at < batch.numRows; at++) {
+      const time = times[at] as bigint;
+      // The cell of a null is 0, and a duration of 0 moves nothing.
+      const end = time + (lengths?.[at] ?? 0n);
+      if (range === null) range = { first: time, last: end };
+      if (time < range.first) range.first = time;
+      if (end > range.last) range.last = end;
+    }
+  }
+  return range;
 }
 
 const byTime = (a: Mark, b: Mark): number => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0);
@@ -163,6 +194,10 @@ export async function openRecording(dir: string): Promise<OpenRecording> {
       return new Table(schema, batches);
     },
     batches: (name) => readBatches(find(name)),
+    timeRange(name) {
+      const ordered = tables.find((table) => table.name === name)?.kind === 'sample';
+      return timesOf(ordered ? endsOf(find(name)) : find(name));
+    },
     async marks() {
       return [...(await copied()), ...(await uncopied())].sort(byTime);
     },

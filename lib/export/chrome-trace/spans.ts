@@ -1,0 +1,321 @@
+import { DataType, type RecordBatch } from '../../arrow.ts';
+import { BatchCells, namesOf } from '../../monitor/recording/batch-cells.ts';
+import type { RecordedTable } from '../../monitor/recording/open-recording.ts';
+import { edges, gpuProcess, hostProcess, labelled, ORDER, type TraceContext } from './context.ts';
+import { type Argument, argumentsOf } from './event-file.ts';
+import { IdSet } from './id-set.ts';
+import { InOrder, type Timed } from './in-order.ts';
+
+/** Where a slice stands and what it says. */
+interface Slice {
+  readonly process: number;
+  readonly track: string;
+  readonly order?: number;
+  /** Slices of the track follow each other and never nest: work of one stream. */
+  readonly flat?: boolean;
+  readonly tid?: number;
+  readonly name: string;
+  /** Members of a JSON object. */
+  readonly args: string;
+}
+
+interface Row extends Timed, Slice {
+  readonly pid: number;
+  readonly correlation: number;
+}
+
+type SliceReader = (at: number) => Slice;
+type Describe = (context: TraceContext, table: RecordedTable, cells: BatchCells) => SliceReader;
+
+const streamTrack = (stream: number, what: string, pid: number, processes: number): string =>
+  `stream ${stream} ${what}${processes > 1 ? ` of ${pid}` : ''}`;
+
+/** Columns as arguments, under their own names. */
+function columnsOf(
+  cells: BatchCells,
+  numbers: readonly string[],
+  words: readonly string[] = [],
+): (readonly [string, (at: number) => Argument])[] {
+  return [
+    ...words.map((name) => [name, cells.text(name)] as const),
+    ...numbers.map((name) => [name, cells.number(name)] as const),
+  ];
+}
+
+const describeCopy: Describe = (context, table, cells) => {
+  const number = (name: string) => cells.number(name);
+  const [pid, device, stream] = [number('pid'), number('device'), number('stream')];
+  const [gpu, direction] = [cells.text('gpu'), cells.text('direction')];
+  const [source, destination] = [cells.text('source_memory'), cells.text('destination_memory')];
+  const [bytes, length, async] = [number('bytes'), number('duration_ns'), number('async')];
+  const host = (kind: string | null): boolean => kind === 'pageable' || kind === 'pinned';
+  const args = argumentsOf([
+    ['bytes', bytes],
+    ['gb_per_s', (at) => Math.round((bytes(at) / length(at)) * 1000) / 1000],
+    ['async', (at) => (Number.isNaN(async(at)) ? null : async(at) === 1)],
+    ...columnsOf(
+      cells,
+      ['context', 'stream', 'correlation', 'pid'],
+      ['source_memory', 'destination_memory', 'destination_gpu'],
+    ),
+  ]);
+  return (at) => {
+    const kind = [source(at), destination(at)].find(host);
+    return {
+      process: gpuProcess(context, table, gpu(at), device(at)),
+      track: streamTrack(stream(at), 'copies', pid(at), context.commands.size),
+      order: 2 * stream(at),
+      flat: true,
+      name: `${direction(at) ?? 'copy'}${kind === undefined ? '' : ` ${kind}`}`,
+      args: args(at),
+    };
+  };
+};
+
+const describeKernel: Describe = (context, table, cells) => {
+  const number = (name: string) => cells.number(name);
+  const [pid, device, stream] = [number('pid'), number('device'), number('stream')];
+  const [gpu, name] = [cells.text('gpu'), cells.name('name')];
+  const shape = (what: string) => {
+    const [x, y, z] = [number(`${what}_x`), number(`${what}_y`), number(`${what}_z`)];
+    return (at: number): string | null =>
+      Number.isNaN(x(at) + y(at) + z(at)) ? null : `${x(at)} x ${y(at)} x ${z(at)}`;
+  };
+  const args = argumentsOf([
+    ['grid', shape('grid')],
+    ['block', shape('block')],
+    ...columnsOf(cells, [
+      'registers_per_thread',
+      'static_shared_bytes',
+      'dynamic_shared_bytes',
+      'graph',
+      'context',
+      'stream',
+      'correlation',
+      'pid',
+    ]),
+  ]);
+  return (at) => ({
+    process: gpuProcess(context, table, gpu(at), device(at)),
+    track: streamTrack(stream(at), 'kernels', pid(at), context.commands.size),
+    order: 2 * stream(at) + 1,
+    flat: true,
+    name: name(at) ?? 'kernel',
+    args: args(at),
+  });
+};
+
+const describeMemset: Describe = (context, table, cells) => {
+  const number = (name: string) => cells.number(name);
+  const [pid, device, stream] = [number('pid'), number('device'), number('stream')];
+  const gpu = cells.text('gpu');
+  const args = argumentsOf(
+    columnsOf(cells, ['bytes', 'value', 'context', 'stream', 'correlation', 'pid'], ['memory']),
+  );
+  return (at) => ({
+    process: gpuProcess(context, table, gpu(at), device(at)),
+    track: streamTrack(stream(at), 'memsets', pid(at), context.commands.size),
+    order: 2 * stream(at) + 1,
+    flat: true,
+    name: 'memset',
+    args: args(at),
+  });
+};
+
+const describeCall: Describe = (context, table, cells) => {
+  const [pid, tid] = [cells.number('pid'), cells.number('tid')];
+  const [name, api] = [cells.name('name'), cells.text('api')];
+  const args = argumentsOf(
+    columnsOf(cells, ['result', 'correlation'], ['external_kind', 'external_id']),
+  );
+  return (at) => ({
+    process: hostProcess(context, table, pid(at)),
+    track: `thread ${tid(at)}`,
+    tid: tid(at),
+    name: name(at) ?? `${api(at) ?? 'CUDA'} call`,
+    args: args(at),
+  });
+};
+
+const describeSynchronization: Describe = (context, table, cells) => {
+  const [pid, type] = [cells.number('pid'), cells.text('type')];
+  const args = argumentsOf(columnsOf(cells, ['stream', 'context', 'event', 'correlation']));
+  return (at) => ({
+    process: hostProcess(context, table, pid(at)),
+    track: 'synchronization',
+    order: 2,
+    name: `${(type(at) ?? '').replaceAll('_', ' ')} synchronization`.trim(),
+    args: args(at),
+  });
+};
+
+const describeMarker: Describe = (context, table, cells) => {
+  const [pid, tid, name] = [cells.number('pid'), cells.number('tid'), cells.name('name')];
+  const args = argumentsOf([['domain', cells.name('domain')]]);
+  return (at) => ({
+    process: hostProcess(context, table, pid(at)),
+    track: Number.isNaN(tid(at)) ? 'NVTX' : `NVTX of thread ${tid(at)}`,
+    order: 1,
+    name: name(at) ?? 'range',
+    args: args(at),
+  });
+};
+
+/** Any other table of spans: of the application (`span`), of a source that is not known here, or what CUPTI itself cost. */
+const describeOther: Describe = (context, table, cells) => {
+  const aside = ['time', 'duration_ns', 'pid', 'name', 'tid'];
+  const columns = table.schema.fields
+    .map((field) => field.name)
+    .filter((one) => !aside.includes(one));
+  const args = argumentsOf(columns.map((column) => [column, cells.name(column)]));
+  const [name, pid] = [cells.name('name'), cells.number('pid')];
+  const firstWord = table.schema.fields.find(({ type }) => DataType.isDictionary(type));
+  const word = cells.text(firstWord?.name ?? '');
+  const short = table.name.replace(/^cuda\./, '').replaceAll('_', ' ');
+  return (at) => ({
+    process: Number.isNaN(pid(at))
+      ? context.tracks.process(`spans ${table.name}`, labelled(table.name, table), ORDER.spans)
+      : hostProcess(context, table, pid(at)),
+    track: short,
+    order: 3,
+    name: name(at) ?? word(at) ?? short,
+    args: args(at),
+  });
+};
+
+const KNOWN: Readonly<Record<string, Describe>> = {
+  'cuda.memcpy': describeCopy,
+  'cuda.kernel': describeKernel,
+  'cuda.memset': describeMemset,
+  'cuda.api': describeCall,
+  'cuda.synchronization': describeSynchronization,
+  'cuda.marker': describeMarker,
+};
+
+/** Whether a row touches the piece of the recording that is exported. */
+function insideOf(context: TraceContext, cells: BatchCells): (at: number) => boolean {
+  const { from, to } = edges(context);
+  const [start, length] = [cells.number('time', context.window.start), cells.number('duration_ns')];
+  return (at) => start(at) <= to && start(at) + (length(at) || 0) >= from;
+}
+
+/** Work that a call of the API starts. */
+const DEVICE_WORK = ['cuda.memcpy', 'cuda.kernel', 'cuda.memset'];
+
+/**
+ * Arrows from calls to the work that they started. Correlation ids are kept as bits: which calls were recorded, then which of
+ * their work, so that no arrow lacks an end. The first work of a call gets it; of a graph that is its first node.
+ */
+class Arrows {
+  readonly #calls = new Map<number, IdSet>();
+  readonly #work = new Map<number, IdSet>();
+
+  addCalls(batch: RecordBatch, context: TraceContext): void {
+    const cells = new BatchCells(batch);
+    const inside = insideOf(context, cells);
+    const [pid, correlation] = [cells.number('pid'), cells.number('correlation')];
+    for (let at = 0; at < cells.rows; at++) {
+      if (inside(at)) this.#set(this.#calls, pid(at)).add(correlation(at));
+    }
+  }
+
+  /** Number of the arrow that ends at this work; null: there is none. */
+  end({ pid, correlation, length }: Row): number | null {
+    if (Number.isNaN(correlation) || correlation === 0 || length <= 0) return null;
+    if (!this.#set(this.#calls, pid).has(correlation)) return null;
+    return this.#set(this.#work, pid).add(correlation) ? this.#id(pid, correlation) : null;
+  }
+
+  /** Number of the arrow that begins at this call. */
+  begin({ pid, correlation }: Row): number | null {
+    if (Number.isNaN(correlation)) return null;
+    // A call that two records tell of (driver and runtime) begins one arrow.
+    if (!this.#set(this.#work, pid).has(correlation)) return null;
+    return this.#set(this.#calls, pid).remove(correlation) ? this.#id(pid, correlation) : null;
+  }
+
+  #set(sets: Map<number, IdSet>, pid: number): IdSet {
+    const known = sets.get(pid);
+    if (known !== undefined) return known;
+    const made = new IdSet();
+    sets.set(pid, made);
+    return made;
+  }
+
+  #id(pid: number, correlation: number): number {
+    return [...this.#calls.keys()].indexOf(pid) * 2 ** 32 + correlation;
+  }
+}
+
+/** Slices of one table, in the order of their beginning as far as a bounded window brings it about. */
+async function writeTable(
+  context: TraceContext,
+  table: RecordedTable,
+  each: (row: Row, tid: number) => void,
+): Promise<void> {
+  const { file, tracks, window } = context;
+  const names = await namesOf(context.recording, table);
+  const ordered = new InOrder<Row>((row) => {
+    const { process, track, flat = false, order = 0, tid, at, length, name, args } = row;
+    const options = tid === undefined ? { flat, order } : { flat, order, tid };
+    const lane = tracks.lane(process, track, track, at, at + length, options);
+    file.slice(process, lane, at, length, name, args);
+    each(row, lane);
+  });
+  for await (const batch of context.batches(table)) {
+    const cells = new BatchCells(batch, names);
+    const [start, length] = [cells.number('time', window.start), cells.number('duration_ns')];
+    const [pid, correlation] = [cells.number('pid'), cells.number('correlation')];
+    const inside = insideOf(context, cells);
+    const describe = (KNOWN[table.name] ?? describeOther)(context, table, cells);
+    let rows = 0;
+    for (let at = 0; at < cells.rows; at++) {
+      if (!inside(at)) continue;
+      const [begin, lasted] = [start(at), length(at)];
+      rows++;
+      const slice = describe(at);
+      if (Number.isNaN(lasted)) {
+        // A marker, or a page that moved in no time that CUPTI knows.
+        const { process, track, order = 0, name, args } = slice;
+        const tid = tracks.thread(process, `${track} moments`, track, order);
+        file.instant(process, tid, begin, name, 't', args);
+        continue;
+      }
+      ordered.add({
+        ...slice,
+        at: begin,
+        length: lasted,
+        pid: pid(at),
+        correlation: correlation(at),
+      });
+    }
+    context.count(table, rows);
+  }
+  ordered.end();
+  await file.flush();
+}
+
+/** All tables of kind `span` as slices, with arrows from calls to the copies and kernels that they started. */
+export async function writeSpans(
+  context: TraceContext,
+  tables: readonly RecordedTable[],
+): Promise<void> {
+  const { file } = context;
+  const arrows = new Arrows();
+  const calls = tables.find(({ name }) => name === 'cuda.api');
+  const work = tables.filter(({ name }) => DEVICE_WORK.includes(name));
+  if (calls !== undefined)
+    for await (const batch of context.batches(calls)) arrows.addCalls(batch, context);
+  for (const table of work) {
+    await writeTable(context, table, (row, tid) => {
+      const id = arrows.end(row);
+      if (id !== null) file.flow('f', row.process, tid, row.at, id);
+    });
+  }
+  for (const table of tables.filter((one) => !work.includes(one))) {
+    await writeTable(context, table, (row, tid) => {
+      const id = table === calls ? arrows.begin(row) : null;
+      if (id !== null) file.flow('s', row.process, tid, row.at, id);
+    });
+  }
+}
