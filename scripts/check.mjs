@@ -122,6 +122,11 @@ const groups = {
   ],
   types: [
     single('tsc', bin('tsc'), ['-p', 'tsconfig.json', '--noEmit']),
+    single('tsc of the report page', bin('tsc'), [
+      '-p',
+      'lib/view/report/viewer/tsconfig.json',
+      '--noEmit',
+    ]),
     single('tsc of tests', bin('tsc'), ['-p', 'tsconfig.test.json', '--noEmit']),
   ],
   test: [suite('npm', ['test'])],

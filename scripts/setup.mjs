@@ -173,11 +173,14 @@ function native() {
   writeStamp(stamp('native'), wanted);
 }
 
-/** Compiles `project` when one of its inputs is newer than the last success. */
-function compile(name, project, inputs, output, more = '') {
+/** The script of the report page runs in a browser: it is compiled with other libraries, into the same folder. */
+const VIEWER = 'lib/view/report/viewer/tsconfig.json';
+
+/** Compiles `projects` when one of their inputs is newer than the last success. */
+function compile(name, projects, inputs, output, more = '') {
   // npm's own record of what is installed: types come from there.
   const installed = 'node_modules/.package-lock.json';
-  const configurations = ['tsconfig.json', project, 'package.json', installed];
+  const configurations = ['tsconfig.json', ...projects, 'package.json', installed];
   const isSource = (file) => file.endsWith('.ts');
   const sources = filesBelow(inputs, isSource);
   if (sources.length === 0) return false;
@@ -191,13 +194,15 @@ function compile(name, project, inputs, output, more = '') {
   rmSync(stamp(name), { force: true });
   // A file that was renamed or removed must not live on as its old output.
   rmSync(output, { recursive: true, force: true });
-  run('tsc', process.execPath, ['node_modules/typescript/bin/tsc', '-p', project]);
+  for (const project of projects) {
+    run('tsc', process.execPath, ['node_modules/typescript/bin/tsc', '-p', project]);
+  }
   writeStamp(stamp(name), wanted);
   return true;
 }
 
 function ts() {
-  compile('ts', 'tsconfig.json', ['lib'], 'dist');
+  compile('ts', ['tsconfig.json', VIEWER], ['lib'], 'dist');
   const bin = 'dist/cli/main.js';
   if (existsSync(bin)) chmodSync(bin, 0o755);
 }
@@ -205,7 +210,7 @@ function ts() {
 function tests() {
   compile(
     'tests',
-    'tsconfig.test.json',
+    ['tsconfig.test.json'],
     ['test', 'bench', 'examples'],
     'out/js',
     readStamp(stamp('ts')),

@@ -63,6 +63,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./export.ts')).registerExport,
   },
   {
+    name: 'report',
+    description: 'a recording, or a result of bench memcpy, as one HTML page',
+    load: async () => (await import('./report.ts')).registerReport,
+  },
+  {
     name: 'sources',
     description: 'every source, table and field that record can sample, with its cost here',
     load: async () => (await import('./sources.ts')).registerSources,

@@ -1,7 +1,9 @@
 import type { OutputFile } from '../output-file.ts';
 
-/** Characters that wait before they are written. */
-const CHUNK = 1 << 19;
+/** Characters that become bytes at once: text that grows is a tree of pieces, far larger than what it says. */
+const CHUNK = 1 << 16;
+/** Bytes that wait before they are written. */
+const WAITING = 1 << 20;
 
 /** A time or duration in the unit of the format, microseconds, with all its nanoseconds: 1234567 as `1234.567`. */
 export function microseconds(ns: number): string {
@@ -51,7 +53,7 @@ export function argumentsText(args: Readonly<Record<string, Argument>>): string 
 const withArguments = (text: string): string => (text === '' ? '' : `,"args":{${text}}`);
 
 /**
- * Writes events of the Trace Event Format one after the other. Nothing is kept but half a megabyte of text, so that a file of
+ * Writes events of the Trace Event Format one after the other. Nothing is kept but what waits to be written, so that a file of
  * any size takes the same memory. Times are ns since the base of the file.
  */
 export class EventFile {
@@ -59,6 +61,8 @@ export class EventFile {
   events = 0;
   readonly #file: OutputFile;
   #text: string;
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
   #first = true;
 
   /** `head`: the JSON text of the members that come before the events, without braces. */
@@ -110,13 +114,15 @@ export class EventFile {
 
   /** Whether enough waits for a write to be worth its while. */
   get full(): boolean {
-    return this.#text.length >= CHUNK;
+    return this.#waitingBytes >= WAITING;
   }
 
   async flush(): Promise<void> {
-    const text = this.#text;
-    this.#text = '';
-    if (text !== '') await this.#file.write(Buffer.from(text));
+    this.#seal();
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    if (waiting.length > 0) await this.#file.writeMany(waiting);
   }
 
   async finish(): Promise<void> {
@@ -128,5 +134,14 @@ export class EventFile {
     this.#text += `${this.#first ? '' : ',\n'}{${members}}`;
     this.#first = false;
     this.events++;
+    if (this.#text.length >= CHUNK) this.#seal();
+  }
+
+  #seal(): void {
+    if (this.#text === '') return;
+    const bytes = Buffer.from(this.#text);
+    this.#text = '';
+    this.#waiting.push(bytes);
+    this.#waitingBytes += bytes.byteLength;
   }
 }

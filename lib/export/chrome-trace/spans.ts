@@ -1,5 +1,6 @@
 import { DataType, type RecordBatch } from '../../arrow.ts';
 import { BatchCells, namesOf } from '../../monitor/recording/batch-cells.ts';
+import type { NumberReader } from '../../monitor/recording/cell-numbers.ts';
 import type { RecordedTable } from '../../monitor/recording/open-recording.ts';
 import { edges, gpuProcess, hostProcess, labelled, ORDER, type TraceContext } from './context.ts';
 import { type Argument, argumentsOf } from './event-file.ts';
@@ -19,10 +20,28 @@ interface Slice {
   readonly args: string;
 }
 
-interface Row extends Timed, Slice {
+/** A row that waits for its turn. What it says is read when it is written: text is many times what the row takes. */
+interface Row extends Timed {
+  readonly batch: BatchReader;
+  readonly index: number;
+}
+
+interface BatchReader {
+  readonly slice: SliceReader;
+  readonly pid: NumberReader;
+  readonly correlation: NumberReader;
+}
+
+/** Which call, or which call's work, a row is. */
+interface Call {
   readonly pid: number;
   readonly correlation: number;
 }
+
+const callOf = ({ batch, index }: Row): Call => ({
+  pid: batch.pid(index),
+  correlation: batch.correlation(index),
+});
 
 type SliceReader = (at: number) => Slice;
 type Describe = (context: TraceContext, table: RecordedTable, cells: BatchCells) => SliceReader;
@@ -214,20 +233,21 @@ class Arrows {
     const cells = new BatchCells(batch);
     const inside = insideOf(context, cells);
     const [pid, correlation] = [cells.number('pid'), cells.number('correlation')];
+    const length = cells.number('duration_ns');
     for (let at = 0; at < cells.rows; at++) {
-      if (inside(at)) this.#set(this.#calls, pid(at)).add(correlation(at));
+      if (inside(at) && length(at) > 0) this.#set(this.#calls, pid(at)).add(correlation(at));
     }
   }
 
   /** Number of the arrow that ends at this work; null: there is none. */
-  end({ pid, correlation, length }: Row): number | null {
-    if (Number.isNaN(correlation) || correlation === 0 || length <= 0) return null;
+  end({ pid, correlation }: Call): number | null {
+    if (Number.isNaN(correlation) || correlation === 0) return null;
     if (!this.#set(this.#calls, pid).has(correlation)) return null;
     return this.#set(this.#work, pid).add(correlation) ? this.#id(pid, correlation) : null;
   }
 
   /** Number of the arrow that begins at this call. */
-  begin({ pid, correlation }: Row): number | null {
+  begin({ pid, correlation }: Call): number | null {
     if (Number.isNaN(correlation)) return null;
     // A call that two records tell of (driver and runtime) begins one arrow.
     if (!this.#set(this.#work, pid).has(correlation)) return null;
@@ -251,43 +271,42 @@ class Arrows {
 async function writeTable(
   context: TraceContext,
   table: RecordedTable,
-  each: (row: Row, tid: number) => void,
+  each: (row: Row, process: number, tid: number) => void,
 ): Promise<void> {
   const { file, tracks, window } = context;
   const names = await namesOf(context.recording, table);
   const ordered = new InOrder<Row>((row) => {
-    const { process, track, flat = false, order = 0, tid, at, length, name, args } = row;
+    const { at, length, batch, index } = row;
+    const { process, track, flat = false, order = 0, tid, name, args } = batch.slice(index);
     const options = tid === undefined ? { flat, order } : { flat, order, tid };
     const lane = tracks.lane(process, track, track, at, at + length, options);
     file.slice(process, lane, at, length, name, args);
-    each(row, lane);
+    // A slice without length has no inside that an arrow could end in.
+    if (length > 0) each(row, process, lane);
   });
-  for await (const batch of context.batches(table)) {
-    const cells = new BatchCells(batch, names);
+  for await (const recorded of context.batches(table)) {
+    const cells = new BatchCells(recorded, names);
     const [start, length] = [cells.number('time', window.start), cells.number('duration_ns')];
-    const [pid, correlation] = [cells.number('pid'), cells.number('correlation')];
     const inside = insideOf(context, cells);
-    const describe = (KNOWN[table.name] ?? describeOther)(context, table, cells);
+    const batch: BatchReader = {
+      slice: (KNOWN[table.name] ?? describeOther)(context, table, cells),
+      pid: cells.number('pid'),
+      correlation: cells.number('correlation'),
+    };
     let rows = 0;
-    for (let at = 0; at < cells.rows; at++) {
-      if (!inside(at)) continue;
-      const [begin, lasted] = [start(at), length(at)];
+    for (let index = 0; index < cells.rows; index++) {
+      if (!inside(index)) continue;
+      const [at, lasted] = [start(index), length(index)];
       rows++;
-      const slice = describe(at);
-      if (Number.isNaN(lasted)) {
+      if (!Number.isNaN(lasted)) {
+        ordered.add({ at, length: lasted, batch, index });
+      } else {
         // A marker, or a page that moved in no time that CUPTI knows.
-        const { process, track, order = 0, name, args } = slice;
+        const { process, track, order = 0, name, args } = batch.slice(index);
         const tid = tracks.thread(process, `${track} moments`, track, order);
-        file.instant(process, tid, begin, name, 't', args);
-        continue;
+        file.instant(process, tid, at, name, 't', args);
       }
-      ordered.add({
-        ...slice,
-        at: begin,
-        length: lasted,
-        pid: pid(at),
-        correlation: correlation(at),
-      });
+      if (file.full) await file.flush();
     }
     context.count(table, rows);
   }
@@ -307,15 +326,15 @@ export async function writeSpans(
   if (calls !== undefined)
     for await (const batch of context.batches(calls)) arrows.addCalls(batch, context);
   for (const table of work) {
-    await writeTable(context, table, (row, tid) => {
-      const id = arrows.end(row);
-      if (id !== null) file.flow('f', row.process, tid, row.at, id);
+    await writeTable(context, table, (row, process, tid) => {
+      const id = arrows.end(callOf(row));
+      if (id !== null) file.flow('f', process, tid, row.at, id);
     });
   }
   for (const table of tables.filter((one) => !work.includes(one))) {
-    await writeTable(context, table, (row, tid) => {
-      const id = table === calls ? arrows.begin(row) : null;
-      if (id !== null) file.flow('s', row.process, tid, row.at, id);
+    await writeTable(context, table, (row, process, tid) => {
+      const id = table === calls ? arrows.begin(callOf(row)) : null;
+      if (id !== null) file.flow('s', process, tid, row.at, id);
     });
   }
 }
