@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { WarpgaugeError } from 'warpgauge';
 import { type ExportOptions, exportRecording } from 'warpgauge/export';
-import { copyAt, GPU, PID, recordCuda } from '../view/cuda-recording.js';
+import { copyAt, GPU, PCIE_PER_REQUEST, PID, Plan, recordCuda } from '../view/cuda-recording.js';
 import { madeBatches, madeTable, START } from '../view/made-tables.js';
 import { recordTables } from './recordings.js';
 import { readTrace } from './trace-rules.js';
@@ -14,7 +14,7 @@ import { readTrace } from './trace-rules.js';
 const root = mkdtempSync(join(tmpdir(), 'warpgauge-trace-'));
 const dir = join(root, 'run');
 /** A second of 50 requests. */
-const REQUEST = 20e6;
+const plan = new Plan(1, 200);
 before(() => recordCuda(dir, { seconds: 1 }));
 after(() => rm(root, { recursive: true, force: true }));
 
@@ -44,7 +44,7 @@ test('copies, kernels, calls, counters and marks are where and when they were', 
   const copies = of(/copies$/);
   assert.deepEqual([copies.length, of(/kernels$/).length, of(/^thread/).length], [200, 150, 200]);
   for (const n of [0, 6, 17, 199]) {
-    const want = copyAt(n, REQUEST);
+    const want = copyAt(n, plan);
     const ts = Number(START + BigInt(want.begin) - base) / 1000;
     const found = copies.find(({ args }) => args?.['correlation'] === want.correlation);
     assert.ok(
@@ -81,10 +81,16 @@ test('copies, kernels, calls, counters and marks are where and when they were', 
     names.join(),
   );
   assert.ok(!names.some((name) => name.includes('major_faults')), 'what never moved is no track');
-  // 24.4 MiB in 9 ms: what a rate between two rows of 10 ms shows at the beginning of a request.
+  // What the rates add up to is what the counter gained.
   const read = counters.filter(({ name }) => name === 'pm-sampling pcie_read_bytes');
-  const highest = Math.max(...read.map(({ args }) => Number(args?.['bytes/s'])));
-  assert.ok(Math.abs(highest - 24.4 * 2 ** 20 * 100) < 0.01 * highest, String(highest));
+  const gained = read.reduce((sum, { ts, args }, at) => {
+    const until = read[at + 1]?.ts ?? ts + 10_000;
+    return sum + (Number(args?.['bytes/s']) * (until - ts)) / 1e6;
+  }, 0);
+  assert.ok(
+    Math.abs(gained / (50 * PCIE_PER_REQUEST) - 1) < 0.01,
+    String(gained / PCIE_PER_REQUEST),
+  );
   assert.deepEqual(
     otherData['simulated'],
     tables.filter(({ simulated }) => simulated).map(({ name }) => name),

@@ -1,5 +1,5 @@
-// A recording of a made-up program that serves requests on a made-up GPU: everything in it is Simulated. Each request takes
-// 20 ms: inputs are copied to the GPU (pinned, every fifth from pageable memory), kernels run, results come back.
+// A recording of a made-up program that serves requests on a made-up GPU: everything in it is Simulated. A request comes each
+// 20 ms, with a pause in between: inputs are copied to the GPU (pinned, every fifth from pageable memory), kernels run, results come back.
 import { markRow, markTable } from '#lib/monitor/recording/own-tables';
 import { recordTables } from '../export/recordings.js';
 import { type MadeColumn, type MadeTable, madeBatches, madeTable, START } from './made-tables.js';
@@ -7,6 +7,8 @@ import { type MadeColumn, type MadeTable, madeBatches, madeTable, START } from '
 export const GPU = 'GPU-5111a7ed-0000-0000-0000-000000000001';
 export const PID = 4242;
 const MIB = 2 ** 20;
+/** Bytes on the link for a request. */
+export const PCIE_PER_REQUEST: number = 26 * MIB;
 /** Copies of a request: three in, one out. */
 const PER_REQUEST = 4;
 
@@ -35,28 +37,63 @@ const column = (
 ): MadeColumn => ({ name, type, value, ...more });
 const gpu = (): MadeColumn => column('gpu', 'word', () => 0, { kind: 'key', words: [GPU] });
 
+/** When requests come: all the time, but for a pause after 40 % of them. */
+export class Plan {
+  readonly requests: number;
+  readonly #ns: number;
+
+  constructor(seconds: number, copies: number) {
+    this.requests = Math.ceil(copies / PER_REQUEST);
+    this.#ns = seconds * 1e9;
+  }
+
+  /** A hundredth and a half of the time from one request to the next: all of a request lies within 100. */
+  get unit(): number {
+    return this.#ns / this.requests / 150;
+  }
+
+  begin(request: number): number {
+    const share = request / this.requests;
+    return this.#ns * (share < 0.4 ? share * 0.75 : 0.38 + ((share - 0.4) * 0.62) / 0.6);
+  }
+
+  /** How many requests have begun, with a fraction of the one that runs. */
+  begun(ns: number): number {
+    const share = Math.min(ns / this.#ns, 1);
+    const done =
+      share < 0.3 ? share / 0.75 : share < 0.38 ? 0.4 : 0.4 + ((share - 0.38) * 0.6) / 0.62;
+    return done * this.requests;
+  }
+
+  /** 0 to 3, without any pattern to the eye. */
+  size(request: number): number {
+    return (Math.imul(request + 1, 2_654_435_761) >>> 13) % 4;
+  }
+}
+
 /** Where a copy stands, and what it moves. */
-export function copyAt(n: number, requestNs: number) {
+export function copyAt(n: number, plan: Plan) {
   const request = Math.floor(n / PER_REQUEST);
   const part = n % PER_REQUEST;
   const out = part === PER_REQUEST - 1;
   const pageable = !out && request % 5 === 4;
-  // 1 unit is a hundredth of a request; the last third of a second is quiet.
-  const unit = requestNs / 100;
-  const bytes = out ? MIB : (part + 1) * 4 * MIB;
-  const begin = request * requestNs + (out ? 80 : part * 12) * unit;
-  const length = Math.round((out ? 4 : pageable ? 11 : (part + 1) * 3) * unit);
+  const { unit } = plan;
+  const size = plan.size(request);
+  // Pages of 4 KiB; 3 units of a request of 20 ms at 25 GB/s.
+  const bytes = (out ? 1 : (part + 1) * (1 + size)) * 256 * Math.ceil((unit / 130_000) * 4) * 4096;
+  const begin = plan.begin(request) + (out ? 92 : part * 14) * unit;
+  const length = Math.round((out ? 4 : pageable ? 13 : (part + 1) * (1 + size)) * unit);
   return { begin: Math.round(begin), length, bytes, out, pageable, correlation: n + 1 };
 }
 
-function cudaTables(copies: number, kernels: number, requestNs: number): MadeTable[] {
-  const copy = (n: number) => copyAt(n, requestNs);
-  const requests = Math.ceil(copies / PER_REQUEST);
+function cudaTables(copies: number, kernels: number, plan: Plan): MadeTable[] {
+  const copy = (n: number) => copyAt(n, plan);
+  const { requests, unit } = plan;
   const each = Math.max(kernels, 1);
+  // The kernels of a request follow its copies, and are longer where those were.
+  const room = (n: number): number => (12 + 12 * plan.size(Math.floor(n / each))) / each;
   const kernelBegin = (n: number): number =>
-    Math.round(
-      Math.floor(n / each) * requestNs + (38 + ((n % each) * 40) / each) * (requestNs / 100),
-    );
+    Math.round(plan.begin(Math.floor(n / each)) + (42 + (n % each) * room(n)) * unit);
   const common = (correlation: (n: number) => number) => [
     column('pid', 'u32', () => PID),
     gpu(),
@@ -82,7 +119,7 @@ function cudaTables(copies: number, kernels: number, requestNs: number): MadeTab
     ]),
     madeTable('cuda.kernel', 'span', requests * kernels, [
       time(kernelBegin),
-      column('duration_ns', 'u64', () => Math.round((0.34 * requestNs) / each), { unit: 'ns' }),
+      column('duration_ns', 'u64', (n) => Math.round(0.93 * room(n) * unit), { unit: 'ns' }),
       ...common((n) => 1_000_000_000 + n),
       column('name', 'u32', (n) => 1 + (n % 3)),
       column('stream', 'u32', () => 7),
@@ -95,11 +132,9 @@ function cudaTables(copies: number, kernels: number, requestNs: number): MadeTab
       column('registers_per_thread', 'u32', () => 168),
     ]),
     madeTable('cuda.api', 'span', copies, [
-      time((n) => copy(n).begin - Math.round(requestNs / 400)),
+      time((n) => copy(n).begin - Math.round(unit / 3)),
       column('duration_ns', 'u64', (n) =>
-        copy(n).pageable
-          ? copy(n).length + Math.round(requestNs / 300)
-          : Math.round(requestNs / 1000),
+        copy(n).pageable ? copy(n).length + Math.round(unit / 2) : Math.round(unit / 2),
       ),
       column('pid', 'u32', () => PID),
       column('tid', 'u32', (n) => PID + (copy(n).out ? 2 : 1)),
@@ -129,92 +164,114 @@ function cudaTables(copies: number, kernels: number, requestNs: number): MadeTab
   ];
 }
 
-/** What a counter has reached after `ns`: it grows while a request copies, and not in between. */
-function grown(ns: number, requestNs: number, perRequest: number): number {
-  const whole = Math.floor(ns / requestNs);
-  const part = Math.min(1, (ns - whole * requestNs) / (0.45 * requestNs));
-  return Math.round((whole + part) * perRequest);
-}
-
-function counterTables(seconds: number, hertz: number, requestNs: number): MadeTable[] {
-  const rows = Math.floor(seconds * hertz) + 1;
-  const step = 1e9 / hertz;
-  const at = (n: number): number => Math.round(n * step);
-  const counter = (perRequest: number) => (n: number) => grown(at(n), requestNs, perRequest);
-  const wave = (n: number, of: number): number =>
-    0.5 + 0.5 * Math.sin((at(n) / (of * requestNs)) * 2 * Math.PI);
-  const slow = Math.floor(seconds * Math.min(hertz, 10)) + 1;
-  const slowAt = (n: number): number => Math.round(n * (1e9 / Math.min(hertz, 10)));
+function counterTables(seconds: number, hertz: number, plan: Plan): MadeTable[] {
+  /** Rows of a rate, and when each is. */
+  const rowsAt = (rate: number) => ({
+    rows: Math.floor(seconds * rate) + 1,
+    at: (n: number): number => Math.round((n * 1e9) / rate),
+    intervalMs: 1000 / rate,
+  });
+  /** A counter that grows while a request copies, and not in between. */
+  const grown = (ns: number, perRequest: number): number => {
+    const begun = plan.begun(ns);
+    const whole = Math.floor(begun);
+    return Math.round((whole + Math.min(1, (begun - whole) / 0.4)) * perRequest);
+  };
+  const wave = (ns: number, seconds: number): number =>
+    0.5 + 0.5 * Math.sin((ns / seconds / 1e9) * 2 * Math.PI);
+  const load = (ns: number): number => (ns > seconds * 0.3e9 && ns < seconds * 0.38e9 ? 0.05 : 1);
+  const [pm, process, gpuRows] = [
+    rowsAt(hertz),
+    rowsAt(Math.min(hertz, 1000)),
+    rowsAt(Math.min(hertz, 10)),
+  ];
+  const gauge = { kind: 'gauge', unit: '1' } as const;
+  const bytes = { kind: 'gauge', unit: 'bytes' } as const;
   return [
     madeTable(
       'pm-sampling',
       'sample',
-      rows,
+      pm.rows,
       [
-        time(at),
+        time(pm.at),
         gpu(),
-        column('pcie_read_bytes', 'u64', counter(24.4 * MIB), { kind: 'counter', unit: 'bytes' }),
-        column('pcie_write_bytes', 'u64', counter(1.09 * MIB), { kind: 'counter', unit: 'bytes' }),
-        column('sm_active_ratio', 'f64', (n) => 0.15 + 0.7 * wave(n, 40), {
-          kind: 'gauge',
-          unit: '1',
+        column('pcie_read_bytes', 'u64', (n) => grown(pm.at(n), PCIE_PER_REQUEST), {
+          kind: 'counter',
+          unit: 'bytes',
         }),
-        column('dram_active_ratio', 'f64', (n) => 0.1 + 0.4 * wave(n, 27), {
-          kind: 'gauge',
-          unit: '1',
+        column('pcie_write_bytes', 'u64', (n) => grown(pm.at(n), 1.09 * MIB), {
+          kind: 'counter',
+          unit: 'bytes',
         }),
+        column(
+          'sm_active_ratio',
+          'f64',
+          (n) => load(pm.at(n)) * (0.45 + 0.4 * wave(pm.at(n), 1.7)),
+          gauge,
+        ),
+        column(
+          'dram_active_ratio',
+          'f64',
+          (n) => load(pm.at(n)) * (0.1 + 0.3 * wave(pm.at(n), 0.9)),
+          gauge,
+        ),
       ],
-      1000 / hertz,
+      pm.intervalMs,
     ),
     madeTable(
       'process',
       'sample',
-      rows,
+      process.rows,
       [
-        time(at),
+        time(process.at),
         column('pid', 'u32', () => PID, { kind: 'key' }),
         column('start_time', 'time', () => 0, { kind: 'key', unit: 'ns' }),
-        column('minor_faults', 'u64', counter(300), { kind: 'counter', unit: '1' }),
-        column('major_faults', 'u64', () => 0, { kind: 'counter', unit: '1' }),
-        column('faults_unseen', 'u64', counter(40), { kind: 'counter', unit: '1' }),
-        column('rss_anon_bytes', 'u64', (n) => 2 ** 30 + Math.floor(wave(n, 300) * 64) * MIB, {
-          kind: 'gauge',
-          unit: 'bytes',
+        column('minor_faults', 'u64', (n) => grown(process.at(n), 300), {
+          kind: 'counter',
+          unit: '1',
         }),
+        column('major_faults', 'u64', () => 0, { kind: 'counter', unit: '1' }),
+        column('faults_unseen', 'u64', (n) => grown(process.at(n), 40), {
+          kind: 'counter',
+          unit: '1',
+        }),
+        column(
+          'rss_anon_bytes',
+          'u64',
+          (n) => 2 ** 30 + Math.floor(wave(process.at(n), 6) * 64) * MIB,
+          bytes,
+        ),
       ],
-      1000 / hertz,
+      process.intervalMs,
     ),
     madeTable(
       'gpu',
       'sample',
-      slow,
+      gpuRows.rows,
       [
-        time(slowAt),
+        time(gpuRows.at),
         gpu(),
         column(
           'gpu_utilization_ratio',
           'f64',
-          (n) => Math.round(100 * (0.4 + 0.5 * Math.sin(n / 9) ** 2)) / 100,
-          {
-            kind: 'gauge',
-            unit: '1',
-          },
+          (n) => Math.round(100 * load(gpuRows.at(n)) * (0.5 + 0.4 * wave(gpuRows.at(n), 3))) / 100,
+          gauge,
         ),
         column(
           'power_watts',
           'f64',
-          (n) => (n % 50 === 49 ? null : 240 + 180 * Math.sin(n / 9) ** 2),
-          {
-            kind: 'gauge',
-            unit: 'W',
-          },
+          (n) =>
+            n % 50 === 49 ? null : 140 + load(gpuRows.at(n)) * (180 + 120 * wave(gpuRows.at(n), 3)),
+          { kind: 'gauge', unit: 'W' },
         ),
-        column('memory_used_bytes', 'u64', (n) => 2 ** 35 + Math.floor(n / 40) * 512 * MIB, {
-          kind: 'gauge',
-          unit: 'bytes',
-        }),
+        column(
+          'memory_used_bytes',
+          'u64',
+          (n) => 2 ** 35 + Math.floor(gpuRows.at(n) / 2e9) * 512 * MIB,
+          bytes,
+        ),
       ],
-      1000 / Math.min(hertz, 10),
+      gpuRows.intervalMs,
     ),
   ];
 }
@@ -222,11 +279,8 @@ function counterTables(seconds: number, hertz: number, requestNs: number): MadeT
 /** Records it; resolves when all is on disk. */
 export async function recordCuda(out: string, options: CudaRecordingOptions): Promise<void> {
   const { seconds, hertz = 100, kernels = 3, copies = seconds * 50 * PER_REQUEST } = options;
-  const requestNs = (seconds * 1e9 * PER_REQUEST) / copies;
-  const tables = [
-    ...cudaTables(copies, kernels, requestNs),
-    ...counterTables(seconds, hertz, requestNs),
-  ];
+  const plan = new Plan(seconds, copies);
+  const tables = [...cudaTables(copies, kernels, plan), ...counterTables(seconds, hertz, plan)];
   const marks = ['warm', 'load'].map((name, at) =>
     markRow({
       time: START + BigInt(Math.round(seconds * 1e9 * (0.2 + 0.4 * at))),

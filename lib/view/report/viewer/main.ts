@@ -1,7 +1,7 @@
 import type { ReportMeta } from '../format.ts';
 import { listen, Navigation, timeAt } from './navigation.ts';
 import { make, Panel } from './panel.ts';
-import type { Paper, Plot, TipLine } from './plot.ts';
+import { colourOf, type Paper, type Plot, type TipLine } from './plot.ts';
 import { BusyPlot, CopyPlot } from './plot-copies.ts';
 import { LanePlot } from './plot-lanes.ts';
 import { LinePlot } from './plot-lines.ts';
@@ -211,7 +211,7 @@ class Page {
       const { top, height } = panel.canvas.getBoundingClientRect();
       const found = panel.plot.tip(time, (hover.clientY - top) / height, nsPerPixel);
       if (found.length > 0) lines.push(make('p', 'name', panel.plot.title));
-      for (const line of found) lines.push(this.#tipLine(line, panel, paper));
+      for (const line of found) lines.push(this.#tipLine(line, paper));
     }
     const mark = this.#meta.marks.find(({ at }) => Math.abs(at - time) < 6 * nsPerPixel);
     if (mark !== undefined) lines.push(make('p', 'name', `mark ${mark.name}`));
@@ -225,12 +225,11 @@ class Page {
     this.#tip.style.top = `${Math.max(4, Math.min(hover.clientY + 14, window.innerHeight - height - 6))}px`;
   }
 
-  #tipLine({ colour, label, value }: TipLine, panel: Panel, { dark }: Paper): HTMLElement {
-    const line = make('p', colour === null ? 'fact' : '');
-    if (colour !== null) {
+  #tipLine({ colours, label, value }: TipLine, paper: Paper): HTMLElement {
+    const line = make('p', colours === null ? 'fact' : '');
+    if (colours !== null) {
       const swatch = make('i', '');
-      const entry = panel.plot.legend.find(({ colours }) => colours[0] === colour);
-      swatch.style.background = (dark && entry?.colours[1]) || colour;
+      swatch.style.background = colourOf(colours, paper);
       line.append(swatch);
     }
     line.append(make('span', '', label));

@@ -57,11 +57,11 @@ export class CopyPlot implements Plot {
     );
     const ticks = [
       { at: zero, text: '0 B/s' },
-      { at: Math.max(zero - highest * scale, 7), text: valueWords(highest, 'bytes/s', '', 3) },
+      { at: zero - highest * scale, text: valueWords(highest, 'bytes/s', '', 3) },
     ];
     if (deepest > 0) {
       ticks.push({
-        at: Math.min(zero + deepest * scale, height - 6),
+        at: zero + deepest * scale,
         text: valueWords(deepest, 'bytes/s', '', 3),
       });
     }
@@ -97,7 +97,7 @@ export class CopyPlot implements Plot {
     return this.#groups.map((index) => {
       const { label, colours } = this.#slices.about.groups[index] as SliceGroup;
       const rate = ((parts[index]?.[0] ?? 0) * 1e9) / nsPerPixel;
-      return { colour: colours[0], label, value: words(rate) };
+      return { colours, label, value: words(rate) };
     });
   }
 }
@@ -131,7 +131,7 @@ export class BusyPlot implements Plot {
     drawAxis(
       area,
       [0, 0.5, 1].map((share) => ({
-        at: Math.min(Math.max(height * (1 - share), 7), height - 6),
+        at: height * (1 - share),
         text: `${share * 100} %`,
       })),
     );
@@ -153,7 +153,7 @@ export class BusyPlot implements Plot {
     return this.#slices.parts(from, from + nsPerPixel, 1, 'busy').map((parts, index) => {
       const { label, colours } = this.#slices.about.groups[index] as SliceGroup;
       const share = Math.min(1, (parts[0] as number) / nsPerPixel);
-      return { colour: colours[0], label, value: valueWords(share, 'share', '%') };
+      return { colours, label, value: valueWords(share, 'share', '%') };
     });
   }
 }

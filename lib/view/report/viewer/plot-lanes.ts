@@ -138,16 +138,13 @@ export class LanePlot implements Plot {
     const ns = length[at] as number;
     const amount = value[at] as number;
     const { label, colours } = about.groups[group[at] as number] as SliceGroup;
-    const where = { colour: null, label: about.places[place[at] as number] ?? '', value: '' };
+    const where = { colours: null, label: about.places[place[at] as number] ?? '', value: '' };
     if (this.#byPlace) {
-      return [
-        { colour: colours[0], label: about.names[amount] ?? 'kernel', value: durationWords(ns) },
-        where,
-      ];
+      return [{ colours, label: about.names[amount] ?? 'kernel', value: durationWords(ns) }, where];
     }
     const rate = ns > 0 ? ` = ${valueWords((amount * 1e9) / ns, 'bytes/s', '')}` : '';
     return [
-      { colour: colours[0], label, value: `${bytesWords(amount)} in ${durationWords(ns)}${rate}` },
+      { colours, label, value: `${bytesWords(amount)} in ${durationWords(ns)}${rate}` },
       where,
     ];
   }

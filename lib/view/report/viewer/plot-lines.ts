@@ -16,7 +16,7 @@ function boundsOf(low: number, high: number, quantity: Quantity): { low: number;
   // Of what never comes near nothing (memory, watts) the change is what is to be seen.
   const gauge = quantity === 'bytes' || quantity === 'number';
   if (!gauge || low < 0.6 * high) return { low: Math.min(0, low), high: ceiling(high, quantity) };
-  const room = Math.max((high - low) * 0.15, high * 1e-4);
+  const room = Math.max((high - low) * 0.15, high * 0.02);
   return { low: low - room, high: high + room };
 }
 
@@ -48,7 +48,7 @@ export class LinePlot implements Plot {
   draw(area: Area): void {
     const { view, width, height, context } = area;
     const { quantity, unit } = this.#panel;
-    const pieces = this.#lines.map((line) => line.piece(view.from, view.to, 2 * width));
+    const pieces = this.#lines.map((line) => line.piece(view.from, view.to, width / 1.5));
     let [lowest, highest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
     for (const { min, max, first, last } of pieces) {
       for (let at = first; at <= last; at++) {
@@ -65,7 +65,7 @@ export class LinePlot implements Plot {
     drawAxis(
       area,
       [low, (low + high) / 2, high].map((value) => ({
-        at: Math.min(Math.max(y(value), 7), height - 6),
+        at: y(value),
         text: valueWords(value, quantity, unit, 3),
       })),
     );
@@ -126,9 +126,7 @@ export class LinePlot implements Plot {
       if (found === null) return [];
       const { min, mean, max } = found;
       const range = min === max ? '' : ` (${words(min)} to ${words(max)})`;
-      return [
-        { colour: line.about.colours[0], label: line.about.label, value: words(mean) + range },
-      ];
+      return [{ colours: line.about.colours, label: line.about.label, value: words(mean) + range }];
     });
   }
 }

@@ -22,7 +22,7 @@ export interface Paper {
 
 /** One line of a tooltip. */
 export interface TipLine {
-  readonly colour: string | null;
+  readonly colours: Colours | null;
   readonly label: string;
   readonly value: string;
 }
@@ -59,7 +59,7 @@ export function drawAxis(
   area: Area,
   ticks: readonly { readonly at: number; readonly text: string }[],
 ): void {
-  const { context, width, paper } = area;
+  const { context, width, height, paper } = area;
   context.lineWidth = 1;
   context.font = '11px system-ui, sans-serif';
   context.textAlign = 'right';
@@ -67,11 +67,13 @@ export function drawAxis(
   for (const { at, text } of ticks) {
     context.strokeStyle = paper.grid;
     context.beginPath();
-    context.moveTo(0, Math.round(at) + 0.5);
-    context.lineTo(width, Math.round(at) + 0.5);
+    const line = Math.min(Math.max(Math.round(at), 0), height - 1) + 0.5;
+    context.moveTo(0, line);
+    context.lineTo(width, line);
     context.stroke();
     context.fillStyle = paper.muted;
-    context.fillText(text, -8, at);
+    // A number at the edge keeps its whole height on the canvas.
+    context.fillText(text, -8, Math.min(Math.max(at, 7), height - 6));
   }
 }
 

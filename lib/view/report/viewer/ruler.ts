@@ -48,7 +48,10 @@ export class Ruler {
       context.moveTo(Math.round(x) + 0.5, AXIS - 5);
       context.lineTo(Math.round(x) + 0.5, AXIS);
       context.stroke();
-      context.fillText(offsetWords(at, step), x, 8);
+      const text = offsetWords(at, step);
+      // The first and the last keep all their letters on the canvas.
+      const half = context.measureText(text).width / 2;
+      context.fillText(text, Math.min(Math.max(x, half - LEFT), area.width + RIGHT - half), 8);
     }
   }
 
