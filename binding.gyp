@@ -27,5 +27,11 @@
     "ldflags": ["-Wl,-z,nodelete", "-Wl,-z,defs", "<!@(node -p \"process.report.getReport().header.glibcVersionRuntime ? '-Wl,--no-as-needed -l:libpthread.so.0 -l:libdl.so.2 -Wl,--as-needed' : '-Wl,--as-needed'\")"],
     # node-gyp calls every loadable module .node in a condition of this kind, and the last one holds.
     "target_conditions": [["_type == 'loadable_module'", { "product_extension": "so" }]]
+  }, {
+    "target_name": "warpgauge-guardian",
+    "type": "executable",
+    "sources": ["native/guardian/main.c", "<@(guardian_sources)"],
+    "include_dirs": ["native"],
+    "cflags_c": ["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra"]
   }]
 }

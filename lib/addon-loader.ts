@@ -12,7 +12,7 @@ interface Attempt {
   readonly error: unknown;
 }
 
-function packageRoot(): string {
+export function packageRoot(): string {
   try {
     return dirname(require.resolve('warpgauge/package.json'));
   } catch {

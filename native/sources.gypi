@@ -131,6 +131,10 @@
       "native/addon/region_addon.cc",
       "native/addon/sampler_addon.cc",
       "native/addon/source_list.cc"
+    ],
+    "guardian_sources": [
+      "native/guardian/journal.c",
+      "native/guardian/undo.c"
     ]
   }
 }

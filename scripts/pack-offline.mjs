@@ -67,6 +67,8 @@ const prebuilt = join(part, 'prebuilds', tuple, `warpgauge.${libc}.node`);
 run('strip', ['-o', prebuilt, addon]);
 const injected = join(part, 'prebuilds', tuple, `libwarpgauge_inject.${libc}.so`);
 run('strip', ['-o', injected, 'build/Release/libwarpgauge_inject.so']);
+const guardian = join(part, 'prebuilds', tuple, 'warpgauge-guardian');
+run(process.execPath, ['scripts/static-guardian.mjs', guardian]);
 
 const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'));
 for (const [path, { dev }] of Object.entries(packages)) {

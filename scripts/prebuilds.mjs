@@ -1,5 +1,5 @@
 // node scripts/prebuilds.mjs: what the published package carries in prebuilds/, stripped: the addon and, beside it, the
-// library for traced programs.
+// library for traced programs and the guardian.
 //
 // prebuildify moves the file out of build/Release and rebuilds everything there, so it gets a copy of the sources:
 // the working build stays as it is.
@@ -42,8 +42,13 @@ for (const addon of addons) {
   if (stripped.status !== 0) process.exit(stripped.status ?? 1);
   files.push(injected);
 }
+const guardian = join(dirname(addons[0]), 'warpgauge-guardian');
+const linked = spawnSync(process.execPath, ['scripts/static-guardian.mjs', guardian], {
+  stdio: 'inherit',
+});
+if (linked.status !== 0) process.exit(linked.status ?? 1);
 const check = spawnSync(process.execPath, ['scripts/check-prebuild.mjs', ...files], {
   stdio: 'inherit',
 });
-if (check.status === 0) console.log(files.join('\n'));
+if (check.status === 0) console.log([...files, guardian].join('\n'));
 process.exit(check.status ?? 1);

@@ -133,7 +133,9 @@ function install() {
 }
 
 function native() {
-  const built = ['build/Release/warpgauge.node', 'build/Release/libwarpgauge_inject.so'];
+  const built = ['warpgauge.node', 'libwarpgauge_inject.so', 'warpgauge-guardian'].map((name) =>
+    join('build/Release', name),
+  );
   // Headers of npm packages carry no useful times, so make cannot see that they changed: the version tells.
   const { version } = JSON.parse(readFileSync('node_modules/node-addon-api/package.json', 'utf8'));
   const link = contentOf(['native/addon/exports.map']);

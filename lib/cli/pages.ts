@@ -1,9 +1,19 @@
 import type { Command } from 'commander';
 import { invalidArgument } from '../errors.ts';
-import { type PageRequest, type PoolChange, pools } from '../mitigate/index.ts';
+import {
+  type GuardianReport,
+  type PlanOptions,
+  type PoolChange,
+  pools,
+} from '../mitigate/index.ts';
 import { describeChange } from '../mitigate/pool-change.ts';
-import { parseBytes } from '../units.ts';
-import { renderPagesPlan, renderPagesStatus, renderSettled } from '../view/pages.ts';
+import { parseBytes, parseDurationNs } from '../units.ts';
+import {
+  renderPagesPlan,
+  renderPagesStatus,
+  renderPersistent,
+  renderSettled,
+} from '../view/pages.ts';
 import { documentOf } from './document.ts';
 import { catchInterrupt, untilAborted } from './interrupt.ts';
 import { print, printJson, renderOptions } from './output.ts';
@@ -14,9 +24,15 @@ const INTERRUPTED = 130;
 
 interface PagesOptions {
   readonly pages: string;
+  readonly bytes?: string;
   readonly node?: string;
+  readonly demote?: true;
+  readonly compactions?: string;
   readonly limit?: string;
+  readonly persistent?: true;
   readonly hold?: true;
+  readonly ttl?: string;
+  readonly guardian: boolean;
   readonly json?: true;
 }
 
@@ -34,15 +50,19 @@ export function registerPages(program: Command): void {
     });
   request(pages.command('plan'))
     .description('what reserve would do; changes nothing')
+    .option('--persistent', 'how to have these pools after every boot; prints it, writes nothing')
     .action(async (options: PagesOptions) => {
       const plan = await pools.plan(planOptions(options));
       if (options.json) printJson(pagesDocument('plan', plan));
       else print(renderPagesPlan(plan, renderOptions()));
+      if (options.persistent && !options.json) print(renderPersistent(plan.persistent));
       if (plan.refusal !== null) process.exitCode = FAILED;
     });
   request(pages.command('reserve'))
     .description('grow the pools by what is missing; give back with: pages release')
-    .option('--hold', 'keep the pages until Ctrl-C, then give them back')
+    .option('--hold', 'keep the pages until Ctrl-C (or --ttl), then give them back')
+    .option('--ttl <time>', 'give them back after this time, such as 10m')
+    .option('--no-guardian', 'after a kill of --hold, or a --ttl, leave it to: pages recover')
     .action(reserve);
   for (const mode of ['release', 'recover'] as const) {
     pages
@@ -62,8 +82,14 @@ export function registerPages(program: Command): void {
 
 function request(command: Command): Command {
   return command
-    .requiredOption('--pages <list>', 'pages that must be available, such as 2m=512,1g=1')
+    .requiredOption(
+      '--pages <list>',
+      'pages that must be available: 2m=512,1g=1, or one size with --bytes',
+    )
+    .option('--bytes <size>', 'as many pages of that size as hold so much, such as 256MiB')
     .option('--node <n>', 'NUMA node they must lie on')
+    .option('--demote', 'split free pages of the next larger size before making new ones')
+    .option('--compactions <n>', 'how often to compact memory where too few pages are made', '1')
     .option(
       '--limit <size>',
       'most to add (default: the smaller of 4GiB and 25 % of available memory)',
@@ -75,23 +101,38 @@ async function reserve(options: PagesOptions): Promise<void> {
   const interrupt = catchInterrupt();
   try {
     const { signal } = interrupt;
-    const held = await pools.reserve({ ...planOptions(options), signal });
-    for (const note of held.notes) explain(note);
     const hold = options.hold ?? false;
+    const ttlMs =
+      options.ttl === undefined ? undefined : parseDurationNs('--ttl', options.ttl) / 1e6;
+    const held = await pools.reserve({
+      ...planOptions(options),
+      signal,
+      // Pages that are to stay need nobody to give them back.
+      guardian: options.guardian && (hold || ttlMs !== undefined),
+      ...(ttlMs === undefined ? {} : { ttlMs }),
+    });
+    for (const note of held.notes) explain(note);
     if (!hold) await held.commit();
-    const { id, grown } = held;
-    if (options.json) printJson(pagesDocument('reserve', { id, held: hold, grown }));
-    else print(grown.length === 0 ? 'enough pages are available' : `added ${listPages(grown)}`);
+    const { id, grown, split, guardian, expires } = held;
+    if (options.json) {
+      printJson(pagesDocument('reserve', { id, held: hold, grown, split, guardian, expires }));
+    } else {
+      if (split.length > 0) print(`split ${listPages(split)}`);
+      if (grown.length > 0) print(`added ${listPages(grown)}`);
+      if (id === null) print('enough pages are available');
+    }
+    if (id !== null && (hold || expires !== null)) explain(whoGivesBack(guardian, expires));
     if (!hold) {
-      if (grown.length > 0) explain('give them back with: warpgauge pages release');
+      if (id !== null) explain('give them back with: warpgauge pages release');
       return;
     }
-    explain(`held by pid ${process.pid} until Ctrl-C`);
-    await untilAborted(signal);
+    explain(`held by pid ${process.pid} until ${expires === null ? '' : `${expires} or `}Ctrl-C`);
+    await untilAborted(ttlMs === undefined ? signal : firstOf(signal, AbortSignal.timeout(ttlMs)));
+    const expired = !signal.aborted;
     const { returned, remaining, gone } = await held.release();
     if (returned.length > 0) explain(`gave back ${listPages(returned)}`);
     if (gone.length > 0) explain(`taken by others meanwhile: ${listPages(gone)}`);
-    process.exitCode = INTERRUPTED;
+    if (!expired) process.exitCode = INTERRUPTED;
     if (remaining.length > 0) {
       explain(`still in use: ${listPages(remaining)}; later: warpgauge pages recover`);
       process.exitCode = FAILED;
@@ -101,25 +142,58 @@ async function reserve(options: PagesOptions): Promise<void> {
   }
 }
 
-function planOptions(options: PagesOptions): {
-  readonly pages: readonly PageRequest[];
-  readonly limitBytes?: number;
-} {
+function planOptions(options: PagesOptions): PlanOptions {
   const node = options.node === undefined ? {} : { node: wholeNumber('--node', options.node) };
-  const pages = options.pages.split(',').map((part) => {
+  const parts = options.pages.split(',');
+  const bytes = options.bytes === undefined ? null : parseBytes('--bytes', options.bytes);
+  if (bytes !== null && parts.length > 1) {
+    throw invalidArgument('--pages', 'one size such as 2m beside --bytes', options.pages);
+  }
+  const pages = parts.map((part) => {
     const [kind = '', count, ...rest] = part.split('=');
-    if (count === undefined || rest.length > 0) {
-      throw invalidArgument('--pages', 'size=count such as 2m=512,1g=1', options.pages);
+    if ((count === undefined) !== (bytes !== null) || rest.length > 0) {
+      throw invalidArgument(
+        '--pages',
+        bytes === null
+          ? 'size=count such as 2m=512,1g=1'
+          : 'a size without a count, such as 2m, beside --bytes',
+        options.pages,
+      );
     }
+    const pageBytes = parseBytes('--pages', kind);
     return {
-      pageBytes: parseBytes('--pages', kind),
-      count: wholeNumber('--pages', count),
+      pageBytes,
+      count:
+        bytes === null
+          ? wholeNumber('--pages', count ?? '')
+          : Math.ceil(bytes / Math.max(1, pageBytes)),
       ...node,
     };
   });
-  return options.limit === undefined
-    ? { pages }
-    : { pages, limitBytes: parseBytes('--limit', options.limit) };
+  return {
+    pages,
+    compactions: wholeNumber('--compactions', options.compactions ?? '1'),
+    ...(options.demote ? { demote: true } : {}),
+    ...(options.limit === undefined ? {} : { limitBytes: parseBytes('--limit', options.limit) }),
+  };
+}
+
+function whoGivesBack({ pid, reason }: GuardianReport, expires: string | null): string {
+  const when =
+    expires === null ? 'if this process is killed' : `at ${expires}, whatever happens here`;
+  return pid === null
+    ? `no guardian (${reason}): when nobody gives them back, warpgauge pages recover does`
+    : `guardian: pid ${pid} gives them back ${when}`;
+}
+
+/** Not AbortSignal.any: in Node 20 what it gives may be collected before it aborts. */
+function firstOf(...signals: readonly AbortSignal[]): AbortSignal {
+  const abort = new AbortController();
+  for (const signal of signals) {
+    if (signal.aborted) abort.abort();
+    signal.addEventListener('abort', () => abort.abort(), { once: true });
+  }
+  return abort.signal;
 }
 
 function wholeNumber(name: string, text: string): number {

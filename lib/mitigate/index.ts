@@ -32,7 +32,8 @@ export {
 } from './mig.ts';
 export { type GrantedPages, PageRegion } from './page-region.ts';
 export type { PoolChange } from './pool-change.ts';
-export type { PageRequest, PlanStep, ReservePlan } from './pool-plan.ts';
+export type { PersistentPools } from './pool-persistent.ts';
+export type { PageRequest, PlanOptions, PlanStep, ReservePlan } from './pool-plan.ts';
 export type { Reservation, ReserveOptions } from './pool-reserve.ts';
 export type {
   JournalReport,
@@ -42,3 +43,4 @@ export type {
 } from './pool-return.ts';
 export type { PoolEntry, PoolStatus } from './pool-status.ts';
 export { type PagesStatus, type Pools, pools } from './pools.ts';
+export type { GuardianReport, Lease } from './transaction/guardian.ts';

@@ -1,11 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WarpgaugeError } from '../errors.ts';
-import { hostPath } from '../host/sysfs.ts';
+import { hostPath, readText } from '../host/sysfs.ts';
 import { formatBytes, GiB } from '../units.ts';
 import { describeChange, type PoolChange } from './pool-change.ts';
 import { echoCommand, permissionDenied } from './pool-plan.ts';
-import { type Pool, parsePoolFile, persistentPages, readPool } from './pool-status.ts';
+import { type Pool, parsePoolFile, persistentPages, poolFile, readPool } from './pool-status.ts';
 import type { JournalValue, StepHook } from './transaction/journal.ts';
 import type { ActionKind, Operation, Step, StepRecord } from './transaction/kind.ts';
 
@@ -28,6 +28,8 @@ export interface PoolsKindOptions extends PoolInternals {
 export const GROW = 'pool.grow';
 export const SHRINK = 'pool.shrink';
 export const GONE = 'pool.gone';
+/** On the `demote` file of a larger pool: pages that were split into smaller ones. */
+export const DEMOTE = 'pool.demote';
 
 const POLL_MS = 10;
 
@@ -116,6 +118,39 @@ export function poolsKind(options: PoolsKindOptions = {}): ActionKind {
           ),
     undo: () => null, // only ever undoes a growth
   };
+  const demote: Operation = {
+    describe: (step) => `split ${describeChange(changeOf(step))}`,
+    read,
+    set: (step) => writePool(step.target, step.asked as number, options),
+    effect: (step, prior, now) => moved(step, (prior as number) - (now as number)),
+    verify: (step, _prior, effect) =>
+      effect === step.asked
+        ? null
+        : new WarpgaugeError(
+            'ERR_REFUSED',
+            `The kernel split ${effect ?? 0} of ${describeChange(changeOf(step))}`,
+            { source: step.target },
+          ),
+    async undo(record, undone, patience) {
+      // First the small pages go, then a large one is made of the memory.
+      const { small, large, ratio } = splitOf(record, root);
+      const movedBack = (file: string): number =>
+        undone.reduce(
+          (sum, { target, observed }) => sum + (target === file ? (observed as number) : 0),
+          0,
+        );
+      const pages = record.observed as number;
+      const left = { ...record, target: small, observed: pages * ratio };
+      const first = await grow.undo(
+        left,
+        undone.filter(({ target }) => target === small),
+        patience,
+      );
+      if (first !== null) return first;
+      const missing = pages - movedBack(large);
+      return missing > 0 ? { op: GROW, target: large, asked: missing } : null;
+    },
+  };
   const gone: Operation = {
     describe: (step) => `note as taken by others ${describeChange(changeOf(step))}`,
     read,
@@ -127,7 +162,27 @@ export function poolsKind(options: PoolsKindOptions = {}): ActionKind {
   return {
     name: 'pools',
     command: 'pages',
-    operations: { [GROW]: grow, [SHRINK]: shrink, [GONE]: gone },
+    operations: { [GROW]: grow, [SHRINK]: shrink, [GONE]: gone, [DEMOTE]: demote },
+  };
+}
+
+/** The pools that a splitting takes from and gives to, and how many small pages a large one makes. */
+export function splitOf(
+  step: Step,
+  root?: string,
+): { readonly small: string; readonly large: string; readonly ratio: number } {
+  const { pageBytes, node } = changeOf(step);
+  const size = readText(step.target.replace(/demote$/, 'demote_size'), root);
+  const smallBytes = Number(/^(\d+)kB$/.exec(size ?? '')?.[1]) * 1024;
+  if (!(smallBytes > 0)) {
+    throw new WarpgaugeError('ERR_SYSCALL', `What ${step.target} splits into cannot be read`, {
+      source: step.target,
+    });
+  }
+  return {
+    small: poolFile(smallBytes, node ?? undefined),
+    large: poolFile(pageBytes, node ?? undefined),
+    ratio: pageBytes / smallBytes,
   };
 }
 

@@ -5,8 +5,9 @@ import {
   readCgroupHugetlb,
   readHugepagePools,
 } from '../host/hugepages.ts';
-import { hostPath, listDir } from '../host/sysfs.ts';
+import { hostPath, listDir, readText } from '../host/sysfs.ts';
 import { formatBytes, GiB } from '../units.ts';
+import { type PersistentPools, persistentPools } from './pool-persistent.ts';
 import { persistentPages, poolFile, readMemory, readPool } from './pool-status.ts';
 
 /** Pages of one size that a caller needs to be free. */
@@ -22,6 +23,13 @@ export interface PageRequest {
 export interface PlanOptions {
   /** One entry per size, or per size and node. */
   readonly pages: readonly PageRequest[];
+  /**
+   * Split free pages of the next larger pool (1g into 2m) before new ones are made. They are put together again on release,
+   * where memory allows it. Default false.
+   */
+  readonly demote?: boolean;
+  /** How often memory is compacted and the write repeated where the kernel found too few pages. Default 1. */
+  readonly compactions?: number;
   /** Most bytes to add to all pools together. Default: min(4 GiB, 25 % of available memory). */
   readonly limitBytes?: number;
   /** Folder that stands for `/`. Default: `WARPGAUGE_ROOT`, else `/`. */
@@ -35,10 +43,16 @@ export interface PlanStep {
   readonly count: number;
   /** Pages of this size (and node) that a mapping gets for sure, without overcommit. */
   readonly available: number;
-  /** Pages to add: `max(0, count - available)`. */
+  /** Larger pages to split first, or null: `pages` of `pageBytes` each, by a write to `file`. */
+  readonly demote: {
+    readonly pageBytes: number;
+    readonly pages: number;
+    readonly file: string;
+  } | null;
+  /** Pages to add: `max(0, count - available)` without those that come from splitting. */
   readonly growth: number;
   readonly file: string;
-  /** What `file` means now (pages without surplus), and what will be written. */
+  /** What `file` means now (pages without surplus), and after it was written. */
   readonly from: number;
   readonly to: number;
   /** The same by hand, or null where nothing has to be added. */
@@ -50,6 +64,8 @@ export interface ReservePlan {
   readonly steps: readonly PlanStep[];
   readonly growthBytes: number;
   readonly limitBytes: number;
+  /** The same after every boot, for a person to put in place. */
+  readonly persistent: PersistentPools;
   /** Why reserve would refuse before the first write, or null. */
   readonly refusal: WarpgaugeError | null;
 }
@@ -62,21 +78,23 @@ const DEFAULT_LIMIT_SHARE = 0.25;
 export function planReserve(options: PlanOptions): ReservePlan {
   const { root } = options;
   validate(options);
-  const steps = options.pages.map((request) => planStep(request, root));
+  const steps = options.pages.map((request) => planStep(request, options));
   const growthBytes = steps.reduce((sum, step) => sum + step.growth * step.pageBytes, 0);
-  const availableBytes = readMemory(root).available_bytes;
+  const memory = readMemory(root);
+  const availableBytes = memory.available_bytes;
+  const persistent = persistentPools(steps, memory.default_huge_page_bytes);
   const limitBytes =
     options.limitBytes ??
     // Memory that cannot be read is no memory that we may take.
     Math.min(DEFAULT_LIMIT_BYTES, Math.floor((availableBytes ?? 0) * DEFAULT_LIMIT_SHARE));
   const refusal =
-    growthBytes === 0
+    growthBytes === 0 && steps.every(({ demote }) => demote === null)
       ? null
       : (refusePermission(steps, root) ??
         refuseCgroup(steps, readCgroupHugetlb(root)) ??
         refuseLimit(growthBytes, limitBytes, options.limitBytes !== undefined) ??
         refuseMemory(growthBytes, availableBytes));
-  return { steps, growthBytes, limitBytes, refusal };
+  return { steps, growthBytes, limitBytes, persistent, refusal };
 }
 
 /** The command that does by hand what we do not do. */
@@ -84,8 +102,9 @@ export function echoCommand(file: string, pages: number): string {
   return `sudo sh -c 'echo ${pages} > ${file}'`;
 }
 
-function planStep(request: PageRequest, root?: string): PlanStep {
+function planStep(request: PageRequest, options: PlanOptions): PlanStep {
   const { pageBytes, count, node } = request;
+  const { root } = options;
   const pool = readPool(pageBytes, root);
   if (pool === null) {
     const sizes = listSizes(root).map(formatBytes).join(', ') || 'none';
@@ -102,14 +121,18 @@ function planStep(request: PageRequest, root?: string): PlanStep {
   const available = own
     ? Math.max(0, own.free - pool.reserved)
     : Math.max(0, pool.free - pool.reserved);
-  const growth = Math.max(0, count - available);
+  const missing = Math.max(0, count - available);
+  const demote = options.demote ? planDemote(request, missing, options) : null;
+  const split = demote === null ? 0 : (demote.pages * demote.pageBytes) / pageBytes;
+  const growth = Math.max(0, missing - split);
   const file = poolFile(pageBytes, node);
-  const to = from + growth;
+  const to = from + split + growth;
   return {
     pageBytes,
     node: node ?? null,
     count,
     available,
+    demote,
     growth,
     file,
     from,
@@ -118,8 +141,35 @@ function planStep(request: PageRequest, root?: string): PlanStep {
   };
 }
 
+/** Larger pages that are free and that nobody asks for in the same request; as many as it takes, or as there are. */
+function planDemote(
+  { pageBytes, node }: PageRequest,
+  missing: number,
+  { pages, root }: PlanOptions,
+): PlanStep['demote'] {
+  if (missing === 0) return null;
+  for (const large of listSizes(root).filter((size) => size > pageBytes)) {
+    const file = poolFile(large, node).replace(/nr_hugepages$/, 'demote');
+    const size = /^(\d+)kB$/.exec(
+      readText(file.replace(/demote$/, 'demote_size'), root) ?? '',
+    )?.[1];
+    const pool = readPool(large, root);
+    if (Number(size) * 1024 !== pageBytes || pool === null) continue;
+    const own = pool.nodes.find((each) => each.node === node);
+    const wanted = pages.reduce(
+      (sum, each) => sum + (each.pageBytes === large ? each.count : 0),
+      0,
+    );
+    const free =
+      Math.min(pool.free - pool.reserved - pool.surplus, own?.free ?? pool.free) - wanted;
+    const needed = Math.min(free, Math.ceil((missing * pageBytes) / large));
+    if (needed > 0) return { pageBytes: large, pages: needed, file };
+  }
+  return null;
+}
+
 function validate(options: PlanOptions): void {
-  const { pages, limitBytes } = options;
+  const { pages, limitBytes, compactions } = options;
   if (!Array.isArray(pages) || pages.length === 0) {
     throw invalidArgument('pages', 'a list of at least one page request', pages);
   }
@@ -140,6 +190,9 @@ function validate(options: PlanOptions): void {
       throw invalidArgument('pages', 'one request per size, or per size and node', `${pageBytes}`);
     }
     seen.add(`${pageBytes}:${node}`).add(`${pageBytes}`);
+  }
+  if (compactions !== undefined && !(Number.isSafeInteger(compactions) && compactions >= 0)) {
+    throw invalidArgument('compactions', 'a whole number of attempts', compactions);
   }
   if (limitBytes !== undefined && (!Number.isSafeInteger(limitBytes) || limitBytes < 0)) {
     throw invalidArgument('limitBytes', 'a number of bytes', limitBytes);
@@ -165,12 +218,15 @@ function absentNode(node: number, root?: string): WarpgaugeError {
 }
 
 function refusePermission(steps: readonly PlanStep[], root?: string): WarpgaugeError | null {
-  for (const { growth, file, command } of steps) {
-    if (growth === 0) continue;
+  const writes = steps.flatMap(({ demote, growth, file, command }) => [
+    ...(demote === null ? [] : [[demote.file, echoCommand(demote.file, demote.pages)] as const]),
+    ...(growth === 0 ? [] : [[file, command as string] as const]),
+  ]);
+  for (const [file, command] of writes) {
     try {
       accessSync(hostPath(file, root), constants.W_OK);
     } catch (error) {
-      return permissionDenied(file, command as string, error);
+      return permissionDenied(file, command, error);
     }
   }
   return null;
@@ -187,6 +243,7 @@ export function permissionDenied(file: string, command: string, error: unknown):
     {
       fix: command,
       source: file,
+      capability: file,
       cause: error,
       ...(errno === undefined ? {} : { status: -errno }),
     },

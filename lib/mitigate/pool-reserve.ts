@@ -1,14 +1,23 @@
 import type { StateOptions } from '../host/state-folder.ts';
 import { GiB, MiB } from '../units.ts';
 import type { PoolChange } from './pool-change.ts';
-import { changeOf, GROW, type PoolInternals, poolsKind, readTarget } from './pool-operations.ts';
+import {
+  changeOf,
+  DEMOTE,
+  GROW,
+  type PoolInternals,
+  poolsKind,
+  readTarget,
+} from './pool-operations.ts';
 import { type PlanOptions, type PlanStep, planReserve } from './pool-plan.ts';
 import { type ReturnReport, returnReport } from './pool-return.ts';
 import type { Pool } from './pool-status.ts';
 import { begin, throwIfAborted } from './transaction/begin.ts';
+import type { GuardianReport, Lease } from './transaction/guardian.ts';
+import type { StepRecord } from './transaction/kind.ts';
 import type { Transaction } from './transaction/transaction.ts';
 
-export interface ReserveOptions extends PlanOptions, StateOptions {
+export interface ReserveOptions extends PlanOptions, StateOptions, Lease {
   /**
    * Touch each new page once. Default true: in a virtual machine the first touch of a 1 GiB page
    * that was just reserved takes seconds, later ones 34-60 ms.
@@ -18,12 +27,20 @@ export interface ReserveOptions extends PlanOptions, StateOptions {
   readonly signal?: AbortSignal;
 }
 
+const toChange = (record: StepRecord): PoolChange => changeOf(record, record.observed);
+
 /** Pages that were added to the pools, until {@link Reservation.release}. */
 export class Reservation implements AsyncDisposable {
   /** Name of the journal, or null when the pools held enough already and nothing was changed. */
   readonly id: string | null;
   /** What was added. */
   readonly grown: readonly PoolChange[];
+  /** Larger pages that were split for it. */
+  readonly split: readonly PoolChange[];
+  /** Who gives the pages back when this process dies; only `recover` where its pid is null. */
+  readonly guardian: GuardianReport;
+  /** When they go back whatever happens, or null. ISO 8601. */
+  readonly expires: string | null;
   /** What else happened that a person wants to know, one sentence each. */
   readonly notes: readonly string[];
   readonly #transaction: Transaction;
@@ -33,7 +50,10 @@ export class Reservation implements AsyncDisposable {
   constructor(transaction: Transaction) {
     this.#transaction = transaction;
     this.id = transaction.id;
-    this.grown = transaction.records.map((record) => changeOf(record, record.observed));
+    this.grown = transaction.records.filter(({ op }) => op === GROW).map(toChange);
+    this.split = transaction.records.filter(({ op }) => op === DEMOTE).map(toChange);
+    this.guardian = transaction.guardian;
+    this.expires = transaction.expires;
     this.notes = transaction.notes;
   }
 
@@ -85,7 +105,8 @@ export async function reservePages(
   const transaction = await begin({
     ...(options.root === undefined ? {} : { root: options.root }),
     ...(options.stateDir === undefined ? {} : { stateDir: options.stateDir }),
-    kind: poolsKind({ root: options.root, ...internals }),
+    kind: poolsKind({ root: options.root, compactions: options.compactions, ...internals }),
+    lease: { ttlMs: options.ttlMs, guardian: options.guardian },
     locks: ['pools'],
     intent: 'reserve pages',
     signal: options.signal,
@@ -94,16 +115,16 @@ export async function reservePages(
     prepare() {
       const plan = planReserve(options);
       if (plan.refusal !== null) throw plan.refusal;
-      const steps = plan.steps.filter(({ growth }) => growth > 0);
-      for (const step of steps) {
-        made.push({ step, before: readTarget(step.file, options.root).pool });
-      }
-      return steps.map(({ file, growth, from }) => ({
-        op: GROW,
-        target: file,
-        asked: growth,
-        from,
-      }));
+      return plan.steps.flatMap((step) => {
+        const { file, growth, demote } = step;
+        if (growth > 0 || demote !== null) {
+          made.push({ step, before: readTarget(file, options.root).pool });
+        }
+        return [
+          ...(demote === null ? [] : [{ op: DEMOTE, target: demote.file, asked: demote.pages }]),
+          ...(growth === 0 ? [] : [{ op: GROW, target: file, asked: growth }]),
+        ];
+      });
     },
   });
   try {
@@ -145,7 +166,7 @@ async function touchNewPages(
     count: total - (before.nodes.find((each) => each.node === node)?.total ?? 0),
   }));
   const places: readonly { readonly node?: number; readonly count: number }[] =
-    gains.length === 0 ? [{ count: step.growth }] : gains;
+    gains.length === 0 ? [{ count: step.to - step.from }] : gains;
   for (const { node, count } of places) {
     if (count <= 0) continue;
     const numaNode = node === undefined ? {} : { numaNode: node };

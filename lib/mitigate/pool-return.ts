@@ -3,6 +3,7 @@ import { type StateOptions, stateFolder } from '../host/state-folder.ts';
 import type { PoolChange } from './pool-change.ts';
 import {
   changeOf,
+  DEMOTE,
   GONE,
   GROW,
   outstandingPages,
@@ -68,10 +69,14 @@ export function returnReport(
   return { returned: of(SHRINK), remaining: outstanding(records), gone: of(GONE) };
 }
 
+/** Pages of a journal that are still to go back; of a splitting, the large pages that are still missing. */
 function outstanding(records: readonly StepRecord[]): PoolChange[] {
   return changes(records)
-    .filter(({ op }) => op === GROW)
-    .map((step) => changeOf(step, outstandingPages(step, undoneOf(records, step.step))))
+    .map((step) => {
+      const undone = undoneOf(records, step.step);
+      const back = step.op === DEMOTE ? undone.filter(({ op }) => op === GROW) : undone;
+      return changeOf(step, outstandingPages(step, back));
+    })
     .filter(({ pages }) => pages > 0)
     .reverse();
 }

@@ -71,11 +71,13 @@ function poolFolder(pageKb: number, node: number | null): string {
     : `/sys/devices/system/node/node${node}/hugepages/${name}`;
 }
 
-/** Size and node of a pool's file, the inverse of {@link poolFile}. */
+/** Size and node of a pool's file (`nr_hugepages` or `demote`), the inverse of {@link poolFile}. */
 export function parsePoolFile(
   path: string,
 ): { readonly pageBytes: number; readonly node: number | null } | null {
-  const match = /(?:\/node(\d+)\/hugepages)?\/hugepages-(\d+)kB\/nr_hugepages$/.exec(path);
+  const match = /(?:\/node(\d+)\/hugepages)?\/hugepages-(\d+)kB\/(?:nr_hugepages|demote)$/.exec(
+    path,
+  );
   if (!match) return null;
   const [, node, kilobytes] = match;
   return { pageBytes: Number(kilobytes) * 1024, node: node === undefined ? null : Number(node) };

@@ -1,4 +1,10 @@
-import type { PagesStatus, ReservePlan, SettleReport } from '../mitigate/index.ts';
+import type {
+  PagesStatus,
+  PersistentPools,
+  PlanStep,
+  ReservePlan,
+  SettleReport,
+} from '../mitigate/index.ts';
 import { describeChange } from '../mitigate/pool-change.ts';
 import { formatBytes, KiB } from '../units.ts';
 import { painter } from './colour.ts';
@@ -114,7 +120,7 @@ export function renderPagesPlan(plan: ReservePlan, options: RenderOptions): stri
       count(step.count),
       count(step.available),
       count(step.growth),
-      step.growth === 0 ? 'nothing to do' : `${step.file}: ${step.from} -> ${step.to}`,
+      changeOfStep(step),
     ],
   }));
   const columns = [
@@ -132,6 +138,32 @@ export function renderPagesPlan(plan: ReservePlan, options: RenderOptions): stri
     if (plan.refusal.fix !== undefined) output.push(`  fix: ${plan.refusal.fix}`);
   }
   return output.join('\n');
+}
+
+function changeOfStep({ demote, growth, file, from, to }: PlanStep): string {
+  const split =
+    demote === null
+      ? []
+      : [`split ${demote.pages} x ${formatBytes(demote.pageBytes)}: ${demote.file}`];
+  const write = growth === 0 ? [] : [`${file}: ${to - growth} -> ${to}`];
+  const changes = [...split, ...write].join(', then ');
+  return changes === '' ? `nothing to do (${from} are there)` : changes;
+}
+
+/** How a person makes the pools of a plan outlive a boot. */
+export function renderPersistent(persistent: PersistentPools): string {
+  const { kernelParameters, sysctl, unit } = persistent;
+  return [
+    '',
+    'After every boot (warpgauge writes none of this):',
+    '',
+    '# kernel parameters (GRUB_CMDLINE_LINUX in /etc/default/grub); the only way that finds 1 GiB pages for sure',
+    kernelParameters,
+    ...(sysctl === null ? [] : ['', '# or /etc/sysctl.d/90-huge-pages.conf', sysctl]),
+    '',
+    '# or /etc/systemd/system/huge-pages.service, then: systemctl enable huge-pages',
+    unit.trimEnd(),
+  ].join('\n');
 }
 
 /** What release or recover did, one line per journal. */

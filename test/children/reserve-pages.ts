@@ -1,5 +1,6 @@
 // Reserves COUNT more 2 MiB pages than are available, releases them, and says how many boundaries it passed.
-// At boundary number KILL_AT it ends itself as kill -9 does; "hold" waits for its killer instead of releasing.
+// At boundary number KILL_AT it ends itself as kill -9 does; "hold" and "guarded" (with a guardian) wait for their killer
+// instead of releasing.
 
 import { planReserve } from '#lib/mitigate/pool-plan';
 import { reservePages } from '#lib/mitigate/pool-reserve';
@@ -9,7 +10,7 @@ const pageBytes = 2 ** 21;
 const [step] = planReserve({ pages: [{ pageBytes, count: 1 }] }).steps;
 let passed = 0;
 const held = await reservePages(
-  { stateDir, pages: [{ pageBytes, count: (step?.available ?? 0) + Number(count) }] },
+  { stateDir, guardian: mode === 'guarded', pages: [{ pageBytes, count: (step?.available ?? 0) + Number(count) }] },
   {
     onStep(name) {
       passed++;
@@ -19,5 +20,5 @@ const held = await reservePages(
   },
 );
 process.stdout.write('held\n');
-if (mode === 'hold') await new Promise(() => setInterval(() => {}, 1000));
+if (mode !== '') await new Promise(() => setInterval(() => {}, 1000));
 await held.release();

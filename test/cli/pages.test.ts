@@ -62,6 +62,22 @@ test('status shows every pool, and its JSON keeps to the schema', (t) => {
   assert.equal(validate({ ...json, pools: [{ ...json.pools[0], nr: -1 }] }), false);
 });
 
+test('--bytes is rounded up to whole pages; --persistent prints how to keep them and writes nothing', (t) => {
+  const at = machine(t, 3);
+  const { stdout } = pages(at, 'plan', '--pages', '2m', '--bytes', '9MiB', '--json');
+  const { steps, persistent } = document(stdout) as {
+    steps: { count: number }[];
+    persistent: { kernel_parameters: string; sysctl: string; unit: string };
+  };
+  assert.equal(steps[0]?.count, 5);
+  assert.equal(persistent.kernel_parameters, 'hugepagesz=2M hugepages=5');
+  assert.equal(persistent.sysctl, 'vm.nr_hugepages = 5');
+  const text = pages(at, 'plan', '--pages', '2m=5', '--persistent').stdout;
+  assert.match(text, /hugepagesz=2M hugepages=5/);
+  assert.ok(text.includes(`ExecStart=/bin/sh -c 'echo 5 > ${at.file()}'`), text);
+  assert.deepEqual([at.sum('total'), at.writes], [3, []]);
+});
+
 test('plan tells what would change; one that would be refused is exit 1, its JSON still printed', (t) => {
   const at = machine(t, 3);
   const good = pages(at, 'plan', '--pages', '2m=5', '--json');
@@ -73,6 +89,7 @@ test('plan tells what would change; one that would be refused is exit 1, its JSO
       node: null,
       count: 5,
       available: 3,
+      demote: null,
       growth: 2,
       file: at.file(),
       from: 3,

@@ -162,7 +162,7 @@ test('reserve first gives back what a killed run left, and says so', async (t) =
   const pools = machine(t, 11);
   writeJournal(pools, [grow(pools.file(), 3, 8)]);
   const held = await reservePages(
-    { ...pools, touch: false, pages: [{ pageBytes: MB2, count: 5 }] },
+    { ...pools, touch: false, guardian: false, pages: [{ pageBytes: MB2, count: 5 }] },
     internals(pools),
   );
   assert.deepEqual(held.notes, [

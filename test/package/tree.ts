@@ -59,12 +59,15 @@ export function shrinkNative(tree: string): void {
     join(native, 'inject', 'inject.c'),
     'int InitializeInjection(void);\nint InitializeInjection(void) { return 1; }\n',
   );
+  mkdirSync(join(native, 'guardian'));
+  writeFileSync(join(native, 'guardian', 'main.c'), 'int main(void) { return 0; }\n');
   const variables = {
     core_sources: ['native/core/dynamic_library.cc'],
     os_sources: [],
     gpu_sources: [],
     trace_sources: [],
     inject_sources: ['native/inject/inject.c'],
+    guardian_sources: [],
     memory_sources: [],
     copy_sources: [],
     addon_sources: ['native/addon/addon.cc'],

@@ -1,12 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { WarpgaugeError } from '../../errors.ts';
+import { loadBinding } from '../../addon.ts';
+import { invalidArgument, WarpgaugeError } from '../../errors.ts';
 import { type StateOptions, stateFolder } from '../../host/state-folder.ts';
+import { GuardianProcess, type Lease } from './guardian.ts';
 import { Journal, type StepHook } from './journal.ts';
 import { type ActionKind, describeStep, type PlannedStep, type StepRecord } from './kind.ts';
 import { DeviceLock } from './lock.ts';
 import { recoverUnder, type SettledTransaction } from './settle.ts';
 import { operationOf, takeStep } from './step.ts';
-import { Transaction } from './transaction.ts';
+import { type GrantedLease, Transaction } from './transaction.ts';
+import type { UndoOptions } from './undo.ts';
 
 export interface BeginOptions extends StateOptions {
   readonly kind: ActionKind;
@@ -21,6 +24,8 @@ export interface BeginOptions extends StateOptions {
    * what speaks against it. No step: nothing is changed and nothing journalled.
    */
   readonly prepare: () => readonly PlannedStep[] | Promise<readonly PlannedStep[]>;
+  /** Ends the change with its process, or at a time. Without it nobody but `recover` undoes what a killed process left. */
+  readonly lease?: Lease | undefined;
   /** Stops between two steps; what was done is undone and `ERR_INTERRUPTED` thrown. */
   readonly signal?: AbortSignal | undefined;
   /** Tests end the process at its calls. */
@@ -42,7 +47,7 @@ export async function begin(options: BeginOptions): Promise<Transaction> {
   let transaction: Transaction | null = null;
   try {
     for (const device of [...new Set(options.locks)].sort()) {
-      locks.push(DeviceLock.acquire(device, options.intent, { root }));
+      locks.push(await acquire(device, options.intent, root));
     }
     const devices = locks.map(({ device }) => device);
     // What a killed run left must go first: its effect looks like the state of the machine, and a step of which the
@@ -62,8 +67,11 @@ export async function begin(options: BeginOptions): Promise<Transaction> {
       onStep: options.onStep,
     });
     const records: StepRecord[] = [];
-    transaction = new Transaction({ kind, journal, records, notes, locks, undoing });
+    const made = { kind, journal, records, notes, locks, undoing };
+    transaction = new Transaction(made);
     try {
+      const lease = options.lease && (await grantLease(options.lease, made));
+      if (lease) transaction = new Transaction({ ...made, lease });
       for (const [number, step] of steps.entries()) {
         throwIfAborted(options.signal);
         const run = { kind, journal, stateDir, reason: 'apply' };
@@ -80,6 +88,52 @@ export async function begin(options: BeginOptions): Promise<Transaction> {
     for (const lock of locks) lock.release();
     throw error;
   }
+}
+
+/** Devices are free at once, or somebody has them; only a guardian is about to give them back. */
+const GUARDIAN_WAIT_MS = 2000;
+
+async function acquire(
+  device: string,
+  intent: string,
+  root: string | undefined,
+): Promise<DeviceLock> {
+  const deadline = performance.now() + GUARDIAN_WAIT_MS;
+  for (;;) {
+    try {
+      return DeviceLock.acquire(device, intent, { root });
+    } catch (error) {
+      const holder = error instanceof WarpgaugeError ? error.holders?.[0] : undefined;
+      const isGuardian = /^\S*warpgauge-guardian /.test(holder?.command ?? '');
+      if (!isGuardian || performance.now() >= deadline) throw error;
+      await sleep(10);
+    }
+  }
+}
+
+/** The guardian watches, and the journal says so, before the first change. */
+async function grantLease(
+  lease: Lease,
+  { kind, journal, undoing }: { kind: ActionKind; journal: Journal; undoing: UndoOptions },
+): Promise<GrantedLease> {
+  const { ttlMs } = lease;
+  if (ttlMs !== undefined && !(Number.isFinite(ttlMs) && ttlMs > 0)) {
+    throw invalidArgument('ttlMs', 'a number of milliseconds above 0', ttlMs);
+  }
+  const uptimeMs = Number(loadBinding().readClockAnchor().boottimeNs / 1_000_000n);
+  const expires = ttlMs === undefined ? null : uptimeMs + ttlMs;
+  const guardian =
+    lease.guardian === false
+      ? GuardianProcess.none('none was asked for')
+      : await GuardianProcess.start({
+          kind,
+          journal: journal.path,
+          stateDir: undoing.stateDir,
+          root: undoing.root,
+          expires,
+        });
+  journal.append({ type: 'lease', expires, guardian: guardian.report.pid });
+  return { guardian, ttlMs: ttlMs ?? null };
 }
 
 /** Compares the machine with what the plan saw, and asks each operation what speaks against it, before the first change. */

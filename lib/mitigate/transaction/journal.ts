@@ -25,7 +25,7 @@ import { bootId } from '../../host/state-folder.ts';
  * done means *unknown*: recovery reads the machine to decide.
  *
  * Whoever writes to a journal holds flock on it: its owner while it applies, and whoever undoes it. The guardian
- * (native/guardian/guardian.c) reads and writes the same lines; the order of their members is part of the form.
+ * (native/guardian) reads and writes the same lines; the order of their members is part of the form.
  */
 
 export type JournalValue =

@@ -1,10 +1,20 @@
 import { WarpgaugeError } from '../../errors.ts';
+import type { GuardianProcess, GuardianReport } from './guardian.ts';
 import { Journal } from './journal.ts';
 import { type ActionKind, describeStep, type StepRecord } from './kind.ts';
 import type { DeviceLock } from './lock.ts';
 import { type UndoOptions, type UndoReport, undoJournal } from './undo.ts';
 
+/** Longer timers do not exist in Node; the guardian's clock has no such limit. */
+const MOST_TIMER_MS = 2 ** 31 - 1;
+
 const NOTHING: UndoReport = Object.freeze({ undone: [], blocked: [], records: [] });
+
+/** A lease as it was granted. */
+export interface GrantedLease {
+  readonly guardian: GuardianProcess;
+  readonly ttlMs: number | null;
+}
 
 /** A change that was applied and verified; its devices stay locked until {@link undo} or {@link commit}. */
 export class Transaction implements AsyncDisposable {
@@ -13,6 +23,12 @@ export class Transaction implements AsyncDisposable {
   readonly records: readonly StepRecord[];
   /** What else happened that a person wants to know, one sentence each. */
   readonly notes: readonly string[];
+  /** Who undoes the change when this process dies. */
+  readonly guardian: GuardianReport;
+  /** When the change is undone whatever happens, or null. ISO 8601. */
+  readonly expires: string | null;
+  readonly #lease: GrantedLease | undefined;
+  readonly #timer: NodeJS.Timeout | undefined;
   readonly #path: string | null;
   readonly #kind: ActionKind;
   readonly #locks: readonly DeviceLock[];
@@ -28,6 +44,7 @@ export class Transaction implements AsyncDisposable {
     readonly notes: readonly string[];
     readonly locks: readonly DeviceLock[];
     readonly undoing: UndoOptions;
+    readonly lease?: GrantedLease;
   }) {
     this.id = made.journal?.header.id ?? null;
     this.#path = made.journal?.path ?? null;
@@ -36,6 +53,14 @@ export class Transaction implements AsyncDisposable {
     this.#kind = made.kind;
     this.#locks = made.locks;
     this.#undoing = made.undoing;
+    this.#lease = made.lease;
+    this.guardian = made.lease?.guardian.report ?? { pid: null, reason: 'no lease' };
+    const ttlMs = made.lease?.ttlMs ?? null;
+    this.expires = ttlMs === null ? null : new Date(Date.now() + ttlMs).toISOString();
+    if (ttlMs !== null && ttlMs <= MOST_TIMER_MS) {
+      // What then fails is for the guardian and for recover.
+      this.#timer = setTimeout(() => this.undo('expired').catch(() => {}), ttlMs).unref();
+    }
   }
 
   /**
@@ -117,6 +142,8 @@ export class Transaction implements AsyncDisposable {
   }
 
   #unlock(): void {
+    clearTimeout(this.#timer);
+    this.#lease?.guardian.look();
     for (const lock of this.#locks) lock.release();
   }
 
