@@ -233,7 +233,7 @@ static const char* ReadLine(const char* line, size_t length, struct Journal* jou
   if (strcmp(text, "done") == 0) read = ReadDone(&cursor, journal);
   if (strcmp(text, "lease") == 0) read = ReadLease(&cursor, journal);
   if (strcmp(text, "commit") == 0) journal->committed = true;
-  journal->rolled_back = strcmp(text, "rolledback") == 0;
+  journal->closed = strcmp(text, "rolledback") == 0 || strcmp(text, "kept") == 0;
   return read ? NULL : "another form";
 }
 

@@ -39,7 +39,7 @@ struct Journal {
   int step_count;
   int lines;           // whole lines, the header included
   size_t valid_bytes;  // length of these
-  bool rolled_back;    // nothing is left to undo
+  bool closed;         // nothing is left to undo
   bool committed;
   double expires_ms;    // CLOCK_BOOTTIME; negative: never
   bool unknown_steps;   // it has operations or values that only the library understands

@@ -97,7 +97,7 @@ static bool Expired(const struct Watch* watch) {
 // Nothing is left to do, whatever happens to the owner.
 static bool IsOver(const struct Watch* watch) {
   if (!LoadJournal(watch->journal)) return true;
-  return g_journal.rolled_back || (g_journal.committed && watch->expires_ms < 0);
+  return g_journal.closed || (g_journal.committed && watch->expires_ms < 0);
 }
 
 // Returns when the owner is dead or the lease is over; ends the process when neither matters any

@@ -380,7 +380,7 @@ enum UndoResult UndoJournal(const struct Undoing* undoing, struct Journal* journ
   const long length = ReadWhole(undoing->journal_fd, text, sizeof(text));
   if (length < 0) return kLeftToOthers;
   ParseJournal(text, (size_t)length, journal);
-  if (journal->corrupt == NULL && journal->rolled_back) return kUndone;
+  if (journal->corrupt == NULL && journal->closed) return kUndone;
   if (journal->corrupt != NULL || journal->unknown_steps || !SameBoot(undoing, journal)) {
     return kLeftToOthers;
   }

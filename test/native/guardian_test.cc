@@ -65,11 +65,12 @@ TEST_CASE("a whole journal: header, steps, what undid them, lease, commit, end")
   journal = Parse(text);
   CHECK(journal->steps[1].undoes == 0);
   CHECK(std::string(journal->steps[1].observed).empty());
-  CHECK_FALSE(journal->rolled_back);
+  CHECK_FALSE(journal->closed);
   journal = Parse(text + Line(Body(5, "\"type\":\"commit\"")));
   CHECK(journal->committed);
   journal = Parse(text + Line(Body(5, "\"type\":\"rolledback\",\"reason\":\"x\"")));
-  CHECK(journal->rolled_back);
+  CHECK(journal->closed);
+  CHECK(Parse(text + Line(Body(5, "\"type\":\"kept\"")))->closed);
 }
 
 TEST_CASE("cut anywhere: whole lines count, the rest says nothing; a wrong byte is damage") {
