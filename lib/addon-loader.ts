@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,7 @@ interface Attempt {
   readonly error: unknown;
 }
 
-export function packageRoot(): string {
+function packageRoot(): string {
   try {
     return dirname(require.resolve('warpgauge/package.json'));
   } catch {
@@ -135,4 +135,29 @@ export function injectionLibraryPath(root: string = packageRoot()): string | nul
     join(base, 'prebuilds', tuple, `libwarpgauge_inject.${libc}.so`),
   ];
   return candidates.find((path) => existsSync(path)) ?? null;
+}
+
+/**
+ * The process that undoes changes when their owner dies (native/guardian): built beside the addon, or prebuilt. Where it is
+ * not, or may not be executed, the reason in words.
+ */
+export function guardianExecutable(
+  root: string = packageRoot(),
+): { readonly path: string } | { readonly reason: string } {
+  const base = process.env['WARPGAUGE_PREBUILD'] || root;
+  const name = 'warpgauge-guardian';
+  const places = [
+    ...(process.env['PREBUILDS_ONLY'] ? [] : [join(base, 'build/Release', name)]),
+    join(base, 'prebuilds', `${process.platform}-${process.arch}`, name),
+  ];
+  const reasons: string[] = [];
+  for (const path of places) {
+    try {
+      accessSync(path, constants.X_OK);
+      return { path };
+    } catch (error) {
+      reasons.push(`${path}: ${(error as NodeJS.ErrnoException).code}`);
+    }
+  }
+  return { reason: reasons.join(', ') };
 }

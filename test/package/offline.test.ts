@@ -61,6 +61,19 @@ describe('npm run pack:offline', () => {
     assert.equal(result.stdout, `1 WarpgaugeError\n${injected}\n`);
   });
 
+  it('holds the guardian as a static executable', () => {
+    const tuple = `${process.platform}-${process.arch}`;
+    const [guardian = ''] = readdirSync(bundle, { recursive: true, encoding: 'utf8' }).filter(
+      (name) => name.endsWith(`prebuilds/${tuple}/warpgauge-guardian`),
+    );
+    const result = bare(join(bundle, guardian));
+    assert.equal(result.status, 2);
+    assert.match(result.stderr, /^usage: /);
+    const headers = spawnSync('readelf', ['-lW', join(bundle, guardian)], { encoding: 'utf8' });
+    assert.match(headers.stdout, /\bLOAD\b/);
+    assert.doesNotMatch(headers.stdout, /INTERP/);
+  });
+
   it('runs the command line with no network, environment or PATH', (t) => {
     if (!canUnshare || !hasCommandLine) {
       t.skip(canUnshare ? 'the command line is not built' : 'unshare -n is not permitted here');

@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { constants } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { guardianExecutable } from '../../addon.ts';
 import { auditFile } from '../../audit.ts';
 import { processStart } from '../../host/process.ts';
 import { lockFolder } from '../../host/state-folder.ts';
 import { hostRoot } from '../../host/sysfs.ts';
-import { findNativeFile } from '../../native-file.ts';
 import type { ActionKind } from './kind.ts';
 
 /** How a change ends when its process does not end it. */
@@ -52,7 +51,7 @@ export class GuardianProcess {
     readonly root: string | undefined;
     readonly expires: number | null;
   }): Promise<GuardianProcess> {
-    const found = findNativeFile('warpgauge-guardian', constants.X_OK);
+    const found = guardianExecutable();
     if ('reason' in found) return GuardianProcess.none(found.reason);
     // For what is not a write to a file: the whole library, started when it is needed.
     const main = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
