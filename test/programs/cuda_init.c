@@ -6,6 +6,7 @@
  *     version  cuDriverGetVersion   count    cuDeviceGetCount
  *     thread   the next step in another thread
  *     race     cuInit(0) in four threads at once
+ *     records  1,000 records of the simulated libcupti, $WARPGAUGE_CUPTI, if it is loaded already
  *     fork     a child does the remaining steps, and this process waits for it and ends
  *     exec     this process begins anew with the remaining steps
  *
@@ -18,6 +19,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +41,15 @@ static void Tell(const char* step, int result) {
   close(file);
 }
 
+static int MakeRecords(void) {
+  const char* path = getenv("WARPGAUGE_CUPTI");
+  void* cupti = path == NULL ? NULL : dlopen(path, RTLD_NOW | RTLD_NOLOAD);
+  uint64_t (*generate)(uint64_t, uint64_t);
+  if (cupti == NULL) return -1;
+  *(void**)&generate = dlsym(cupti, "warpgauge_fake_cupti_generate");
+  return generate == NULL ? -2 : (int)generate(1000, 0);
+}
+
 static void* Call(void* step) {
   const char* name = step;
   int ignored;
@@ -50,6 +61,8 @@ static void* Call(void* step) {
     Tell(name, version(&ignored));
   } else if (strcmp(name, "count") == 0) {
     Tell(name, count(&ignored));
+  } else if (strcmp(name, "records") == 0) {
+    Tell(name, MakeRecords());
   } else {
     exit(64);
   }
