@@ -73,6 +73,7 @@
       "native/gpu/nvml/metrics.cc",
       "native/gpu/nvml/mig_change.cc",
       "native/gpu/nvml/mig_driver.cc",
+      "native/gpu/nvml/mig_intent.cc",
       "native/gpu/nvml/mig_reading.cc",
       "native/gpu/nvml/pcie_bytes.cc",
       "native/gpu/nvml/processes.cc",
@@ -84,6 +85,7 @@
       "native/gpu/nvml/session_devices.cc",
       "native/gpu/nvml/session_read.cc",
       "native/gpu/nvml/session_rows.cc",
+      "native/gpu/nvml/session_yield.cc",
       "native/gpu/nvml/table.cc"
     ],
     "trace_sources": [

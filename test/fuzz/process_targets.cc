@@ -1,5 +1,6 @@
 #include <string>
 
+#include "gpu/nvml/mig_intent.h"
 #include "memory/kernel_files.h"
 #include "memory/smaps.h"
 #include "os/maps_snapshot.h"
@@ -46,4 +47,9 @@ FUZZ_TARGET(smaps) {
 FUZZ_TARGET(kernel_words) {
   ChosenWord(text);
   FUZZ_CHECK(!SplitFields(text, ':').empty());
+}
+
+FUZZ_TARGET(lock_intent) {
+  const Announcement said = ParseAnnouncement(text);
+  FUZZ_CHECK(said.pid >= -1 && said.pid_start >= -1);
 }

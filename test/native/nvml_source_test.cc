@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "fake_driver.h"
 #include "gpu/nvml/gpu_source.h"
+#include "gpu/nvml/mig_intent.h"
 #include "row_recorder.h"
 
 // What belongs to a driver that was lost or hangs is left behind on purpose: freeing it would be a
@@ -560,6 +561,50 @@ TEST_CASE("two samplers share one session, and the last one ends it") {
   SleepMs(300);
   CHECK(fake.Count("nvmlInit_v2") == 1);
   CHECK(fake.Count("nvmlShutdown") == 1);
+}
+
+TEST_CASE("an announced change of MIG makes the driver be let go of within a second, and back") {
+  char root[] = "/tmp/warpgauge-yield-XXXXXX";
+  REQUIRE(mkdtemp(root) != nullptr);
+  const std::string folder = std::string(root) + "/run/warpgauge";
+  REQUIRE(std::system(("mkdir -p " + folder).c_str()) == 0);
+  const std::string path = folder + "/gpu-GPU-53494d55-4c41-5445-4400-000000000000.lock";
+  const auto announce = [&](const std::string& intent, int64_t ticks) {
+    std::ofstream(path) << "{\"pid\":" << getpid() << ",\"pidStart\":" << ticks << R"(,"intent":")"
+                        << intent << R"(","since":"2026-01-01"})"
+                        << "\n";
+  };
+  const FakeDriver fake("nvml.0.mig = 2:0:3g.71gb\n");
+  Running run(Options{{"gpm", "200000000"}}, 10 * kMs, 0, Library(), root);
+  REQUIRE(run.status.ok());
+  SleepMs(300);
+  // Neither another kind of change nor one of a process that is gone makes anybody let go.
+  announce("power: cap 400 W", ProcessStartTicks(getpid()));
+  SleepMs(300);
+  announce("mig: create 1 instances", 1);
+  SleepMs(300);
+  CHECK_FALSE(run.states.Has("unavailable", "mig_change"));
+  const auto shutdowns = [&] {
+    const std::vector<std::string> calls = fake.Calls();
+    return std::count(calls.begin(), calls.end(), "nvmlShutdown");
+  };
+  CHECK(shutdowns() == 0);
+  announce("mig: create 1 instances", ProcessStartTicks(getpid()));
+  SleepMs(1000);
+  CHECK(run.states.Has("unavailable", "mig_change"));
+  CHECK(shutdowns() == 1);
+  const size_t before = fake.Calls().size();
+  SleepMs(500);
+  CHECK(fake.Calls().size() == before);  // nothing is asked meanwhile
+  const int64_t back_ns = MonotonicNs();
+  std::ofstream(path) << std::string(511, ' ') << "\n";
+  SleepMs(2500);
+  run.Stop();
+  CHECK(run.states.Has("ok", ""));
+  RowRecorder& rows = run.Table("");
+  REQUIRE(rows.size() > 0);
+  CHECK(rows.Time(rows.size() - 1) > back_ns);
+  REQUIRE(std::system((std::string("rm -rf ") + root).c_str()) == 0);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/futex.h"
 #include "gpu/driver_gate.h"
+#include "gpu/nvml/mig_intent.h"
 
 namespace warpgauge {
 namespace {
@@ -53,6 +54,7 @@ Status NvmlSession::Open(const GpuRequest& request, int64_t wait_ns) {
   override_ = request.library;
   root_ = request.root;
   wake_devices_ = request.wake;
+  lock_folders_ = LockFolders(root_);
   if (Status gate = PassDriverGate(root_, override_); !gate.ok()) return gate;
   Result<NvmlTable> table = OpenNvml(override_);
   if (!table.ok()) return table.status;
@@ -152,6 +154,7 @@ void NvmlSession::Supervise() {
     }
     if (now_ns >= next_look_ns) {
       LookAtSleep();
+      LookAtIntents();
       next_look_ns = now_ns + 2 * kSupervisePeriodNs;
     }
     FutexWait(wake_, seen, now_ns + (busy ? kSupervisePeriodNs : kIdlePeriodNs));

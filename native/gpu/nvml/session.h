@@ -79,7 +79,8 @@ struct GpuTarget {
   std::array<uint64_t, 3> last_sample_us{};
 };
 
-enum class GpuState : uint8_t { kOk, kAsleep, kLost, kHung };
+// kYielded: let go of, because a process is about to change how the GPU is divided.
+enum class GpuState : uint8_t { kOk, kAsleep, kLost, kHung, kYielded };
 
 struct GpuDevice {
   std::string pci_address, name, uuid;
@@ -257,6 +258,11 @@ class NvmlSession : public Shared {
   bool Recover(NvmlWorker& worker, GpuDevice& device);
   bool Reinitialize(NvmlWorker& worker);
   bool LookAtInstances(NvmlWorker& worker, GpuDevice& device);
+  // ---- changes of MIG by other processes (session_yield.cc) ----
+  void LookAtIntents();                   // the supervisor's
+  bool FollowIntent(NvmlWorker& worker);  // the slow thread's
+  bool Yield(NvmlWorker& worker);
+
   GpuTarget* AddTarget(GpuDevice* device, const std::string& uuid);   // mutex held
   void SetState(GpuDevice& device, GpuState state, NvmlReturn code);  // mutex held
   void PlanAll();                                                     // mutex held
@@ -301,6 +307,8 @@ class NvmlSession : public Shared {
   std::array<int64_t, 5> restart_ns_{}, restart_backoff_ns_{};  // by WorkerRole
   int64_t next_maintenance_ns_ = 0, next_plan_ns_ = 0, reinit_ns_ = 0, reinit_backoff_ns_ = 0;
   bool instances_changed_ = false;
+  std::vector<std::string> lock_folders_;  // written before there are threads
+  bool yield_wanted_ = false, yielded_ = false;
   uint64_t generation_ = 0;  // changes when events must be registered anew
   uint64_t init_count_ = 0;  // of nvmlInit: event sets of an older one are dead
   std::unique_ptr<ProcessLookup> processes_;

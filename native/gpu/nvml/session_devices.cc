@@ -340,8 +340,11 @@ void NvmlSession::SetState(GpuDevice& device, GpuState state, NvmlReturn code) {
     }
     generation_++;  // events are registered anew
   }
-  const char* words[][2] = {
-      {"ok", ""}, {"unavailable", "asleep"}, {"lost", NvmlReason(code)}, {"hung", "hung"}};
+  const char* words[][2] = {{"ok", ""},
+                            {"unavailable", "asleep"},
+                            {"lost", NvmlReason(code)},
+                            {"hung", "hung"},
+                            {"unavailable", "mig_change"}};
   const auto* word = words[static_cast<size_t>(state)];
   for (GpuSubscription* subscription : subscriptions_) {
     if (device.whole != nullptr && !Wants(*subscription, *device.whole) &&
@@ -364,9 +367,10 @@ void NvmlSession::ReportNulls(GpuSubscription& subscription) {
   const std::string& prefix = subscription.request.table_prefix;
   for (const auto& device : devices_) {
     if (device->state == GpuState::kOk) continue;
-    const char* reason = device->state == GpuState::kAsleep ? "asleep"
-                         : device->state == GpuState::kHung ? "hung"
-                                                            : NvmlReason(device->code);
+    const char* reason = device->state == GpuState::kAsleep    ? "asleep"
+                         : device->state == GpuState::kHung    ? "hung"
+                         : device->state == GpuState::kYielded ? "mig_change"
+                                                               : NvmlReason(device->code);
     subscription.states->Report({.table = prefix,
                                  .key = device->Key(),
                                  .field = "",
@@ -425,6 +429,11 @@ bool NvmlSession::Maintain(NvmlWorker& worker, int64_t now_ns) {
     const std::unique_lock<std::mutex> lock(mutex_);
     if (now_ns < next_maintenance_ns_) return true;
     next_maintenance_ns_ = now_ns + kMaintenanceNs;
+  }
+  if (!FollowIntent(worker)) return false;
+  {
+    const std::unique_lock<std::mutex> lock(mutex_);
+    if (yielded_) return true;
     changed = instances_changed_;
     instances_changed_ = false;
     if (now_ns >= next_plan_ns_) {
@@ -435,7 +444,9 @@ bool NvmlSession::Maintain(NvmlWorker& worker, int64_t now_ns) {
       }
     }
     for (const auto& device : devices_) {
-      if (device->state == GpuState::kOk || device->state == GpuState::kAsleep) any_ok = true;
+      if (device->state == GpuState::kOk || device->state == GpuState::kAsleep) {
+        any_ok = initialized_;
+      }
       if (device->state == GpuState::kLost && now_ns >= device->retry_ns)
         lost.push_back(device.get());
       if (device->state == GpuState::kOk && device->found) present.push_back(device.get());

@@ -9,6 +9,7 @@ import { applyMig, type MigApplyInternals, type MigApplyOptions } from '#lib/mit
 import type { MigPlan } from '#lib/mitigate/mig/plan-types';
 import { savedProfiles } from '#lib/mitigate/mig/saved';
 import { DeviceLock } from '#lib/mitigate/transaction/lock';
+import * as monitor from '#lib/monitor/index';
 import { NEEDS_FAKE } from '../../monitor/gpu-fake.js';
 import { GPU, SimulatedMig } from './simulated-mig.js';
 
@@ -281,5 +282,38 @@ test(
       allowed.stderr,
     );
     assert.equal(machine.now(), 'mode 1 0@0:7@0');
+  },
+);
+
+test(
+  'a sampler lets go of the driver while MIG changes, comes back, and marks the gap',
+  NEEDS_FAKE,
+  async () => {
+    using machine = new SimulatedMig();
+    const sampler = await monitor.sample({
+      sources: [monitor.gpu({ intervalMs: 20, tables: ['main'] })],
+    });
+    const told = () =>
+      sampler.states
+        .filter(({ key, field }) => key === GPU && field === '')
+        .map(({ state, reason }) => `${state} ${reason}`.trim());
+    const plan = await mig.plan({ gpu: GPU, instances: { '7g.80gb': 1 } });
+    const before = machine.calls().length;
+    await plan.apply();
+    const deadline = performance.now() + 15_000;
+    while (told().at(-1) !== 'ok' && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    assert.deepEqual(told().slice(0, 2), ['unavailable mig_change', 'ok']);
+    // From the sampler's shutdown to the first change nobody but the change itself asks anything.
+    const calls = machine.calls().slice(before);
+    const change = calls.findIndex((line) => line.startsWith('nvmlDeviceCreateGpuInstance'));
+    const shutdown = calls.findIndex((line) => line.startsWith('nvmlShutdown'));
+    assert.ok(shutdown >= 0 && shutdown < change);
+    assert.deepEqual(
+      calls.slice(shutdown, change).filter((line) => line.startsWith('nvmlDeviceGetPowerUsage')),
+      [],
+    );
+    await sampler.close();
   },
 );
