@@ -72,9 +72,9 @@ int64_t ProcessStartTicks(int64_t pid) {
 
 Announcement ParseAnnouncement(std::string_view text) {
   Announcement said;
-  said.pid = NumberOf(text, "\"pid\":");
-  said.pid_start = NumberOf(text, "\"pidStart\":");
-  said.is_mig = text.find("\"intent\":\"mig: ") != std::string_view::npos;
+  said.pid = NumberOf(text, R"("pid":)");
+  said.pid_start = NumberOf(text, R"("pidStart":)");
+  said.is_mig = text.find(R"("intent":"mig: )") != std::string_view::npos;
   return said;
 }
 
