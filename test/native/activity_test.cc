@@ -65,13 +65,13 @@ class Session {
     uint32_t version = 0;
     Function<int(uint32_t*)>("cuptiGetVersion")(&version);
   }
-  [[nodiscard]] wg_reason Start(const TestRing& ring, uint32_t lane = 0) const {
-    REQUIRE(wg_lane_attach_mapped(&Writer(), ring.header()) == 0);
-    REQUIRE(Writer().lane == ring.lane(lane));
+  [[nodiscard]] wg_reason Start(const TestRing& ring, wg_lane_writer* writer = &Writer()) const {
+    REQUIRE(wg_lane_attach_mapped(writer, ring.header()) == 0);
+    REQUIRE(writer->lane == ring.lane(0));
     wg_activity_options options{};
     options.cupti_override = path_.c_str();
     options.in_process = 1;
-    return wg_activity_start(&Writer(), &options);
+    return wg_activity_start(writer, &options);
   }
   template <typename F>
   [[nodiscard]] F* Function(const char* name) const {
@@ -415,7 +415,8 @@ TEST_CASE("a reader that is gone holds up nobody for longer than was said") {
 TEST_CASE("a flush that hangs is not waited for, and tracing can begin again once it has ended") {
   const Session session("latency_us.cuptiActivityFlushAll = 400000\n");
   static auto& ring = *new TestRing(2);
-  REQUIRE(session.Start(ring) == WG_REASON_NONE);
+  static auto& hung = *new wg_lane_writer;  // the thread's until it ends
+  REQUIRE(session.Start(ring, &hung) == WG_REASON_NONE);
   CHECK(wg_activity_stop(WG_STOP_UNSUBSCRIBE, 20) == ETIMEDOUT);
   static auto& second = *new wg_lane_writer;
   REQUIRE(wg_lane_attach_mapped(&second, ring.header()) == 0);

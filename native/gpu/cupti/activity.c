@@ -25,6 +25,9 @@ static int is_ours(const struct wg_activity* activity) {
   return __atomic_load_n(&activity->pid, __ATOMIC_ACQUIRE) == (uint32_t)getpid();
 }
 
+static void begin_thread(struct wg_activity* activity);
+static void begin_thread_with(struct wg_activity* activity, void (*before_it)(struct wg_activity*));
+
 /* ---- CUPTI's callbacks ---- */
 
 static void request(uint8_t** memory, size_t* bytes, size_t* most_records) {
@@ -33,7 +36,7 @@ static void request(uint8_t** memory, size_t* bytes, size_t* most_records) {
   *memory = buffer == NULL ? NULL : buffer->memory;
   *bytes = buffer == NULL ? 0 : buffer->bytes;
   *most_records = 0; /* as many as fit */
-  if (is_ours(activity)) wg_activity_begin_thread(activity);
+  if (is_ours(activity)) begin_thread(activity);
 }
 
 static void complete(struct wg_cupti_context* context,
@@ -61,10 +64,16 @@ static void on_resource(void* user, int domain, uint32_t cbid, const void* data)
   if (domain != WG_CUPTI_DOMAIN_RESOURCE || cbid != WG_CUPTI_RESOURCE_CU_INIT_FINISHED) return;
   if (!is_ours(activity)) return;
   __atomic_store_n(&activity->cuda_ready, WG_CUDA_READY, __ATOMIC_SEQ_CST);
-  wg_activity_begin_thread(activity);
+  /* Here and not in the thread: the first managed access may follow cuInit at once. Only if nobody
+   * has a thread yet, who would own what is enabled. */
+  begin_thread_with(activity, wg_activity_enable_unified);
 }
 
-void wg_activity_begin_thread(struct wg_activity* activity) {
+static void begin_thread(struct wg_activity* activity) { begin_thread_with(activity, NULL); }
+
+/* `before_it` is called by whoever makes the thread, before it is there. */
+static void begin_thread_with(struct wg_activity* activity,
+                              void (*before_it)(struct wg_activity*)) {
   if (__atomic_load_n(&activity->phase, __ATOMIC_SEQ_CST) != WG_PHASE_RUNNING) return;
   uint32_t expected = WG_THREAD_NONE;
   if (__atomic_load_n(&activity->thread, __ATOMIC_RELAXED) != WG_THREAD_NONE ||
@@ -76,8 +85,7 @@ void wg_activity_begin_thread(struct wg_activity* activity) {
                                    __ATOMIC_RELAXED)) {
     return;
   }
-  /* Here and not in the thread: the first managed access may follow cuInit at once. */
-  if (wg_lane_run(activity->writer) == WG_RUN_TRACING) wg_activity_enable_unified(activity);
+  if (before_it != NULL && wg_lane_run(activity->writer) == WG_RUN_TRACING) before_it(activity);
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -428,7 +436,7 @@ enum wg_reason wg_activity_start(struct wg_lane_writer* writer,
   if (reason != WG_REASON_NONE) return reason;
   __atomic_store_n(&activity->phase, WG_PHASE_RUNNING, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&activity->cuda_ready, __ATOMIC_SEQ_CST) != WG_CUDA_NOT_READY) {
-    wg_activity_begin_thread(activity);
+    begin_thread(activity);
   }
   return WG_REASON_NONE;
 }
@@ -442,7 +450,7 @@ int wg_activity_stop(enum wg_stop how, uint32_t timeout_ms) {
   __atomic_store_n(
       &activity->deadline_ns, deadline_ns - (int64_t)timeout_ms * 100000, __ATOMIC_RELAXED);
   /* Without a thread there is nothing to flush, but someone has to give CUPTI back. */
-  if (how == WG_STOP_UNSUBSCRIBE) wg_activity_begin_thread(activity);
+  if (how == WG_STOP_UNSUBSCRIBE) begin_thread(activity);
   __atomic_store_n(&activity->phase, WG_PHASE_STOPPING, __ATOMIC_SEQ_CST);
   wg_buffer_pool_wake(&activity->pool);
   uint32_t thread = __atomic_load_n(&activity->thread, __ATOMIC_ACQUIRE);

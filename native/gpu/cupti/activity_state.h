@@ -63,8 +63,6 @@ struct wg_activity {
   uint32_t foreign_clock; /* readings in a row that are far from CLOCK_REALTIME */
 };
 
-/* Makes the thread if nobody has; any thread. */
-void wg_activity_begin_thread(struct wg_activity* activity);
 void* wg_activity_thread(void* the_activity);
 
 /* Switches kinds on (as wanted) or off. In the thread that owns `enabled`. */

@@ -236,7 +236,8 @@ static void tell_clock(struct wg_activity* activity) {
   const int is_far = far > kFarNs + narrowest || far < -(kFarNs + narrowest);
   activity->foreign_clock = is_far ? activity->foreign_clock + 1 : 0;
   struct wg_lane* const lane = activity->writer->lane;
-  if (activity->foreign_clock == kFarReadings && lane->reason == WG_REASON_NONE) {
+  if (activity->foreign_clock == kFarReadings &&
+      __atomic_load_n(&lane->reason, __ATOMIC_RELAXED) == WG_REASON_NONE) {
     __atomic_store_n(&lane->reason, WG_REASON_FOREIGN_CLOCK, __ATOMIC_RELEASE);
   }
   wg_activity_put(activity, &record);
@@ -304,11 +305,12 @@ static void flush(struct wg_activity* activity, uint32_t flag) {
 
 static void obey(struct wg_activity* activity, uint32_t run) {
   if (run == WG_RUN_TRACING && activity->enabled == 0) {
+    if (wg_lane_state(activity->writer) == WG_LANE_REFUSED) return; /* it would be again */
     wg_activity_enable(activity);
-    struct wg_lane* const lane = activity->writer->lane;
     if (activity->enabled != 0) {
-      if (lane->state != WG_LANE_TRACING) wg_lane_set_state(activity->writer, WG_LANE_TRACING);
-    } else if (activity->failed_code != WG_CUPTI_SUCCESS && lane->state != WG_LANE_REFUSED) {
+      if (wg_lane_state(activity->writer) != WG_LANE_TRACING)
+        wg_lane_set_state(activity->writer, WG_LANE_TRACING);
+    } else if (activity->failed_code != WG_CUPTI_SUCCESS) {
       const int code = activity->failed_code;
       wg_activity_refuse(activity, wg_activity_reason(activity, code), code, "cuptiActivityEnable");
     }
@@ -329,7 +331,7 @@ static void finish(struct wg_activity* activity, enum wg_stop how, int is_reader
     activity->cupti.cuptiUnsubscribe(activity->subscriber);
     activity->subscriber = NULL;
   }
-  if (activity->writer->lane->state != WG_LANE_REFUSED) {
+  if (wg_lane_state(activity->writer) != WG_LANE_REFUSED) {
     wg_lane_set_state(activity->writer, WG_LANE_ENDED);
   }
   wg_name_table_free(&activity->names);

@@ -192,3 +192,7 @@ void wg_lane_set_state(struct wg_lane_writer* writer, uint32_t state) {
   __atomic_store_n(&writer->lane->state, state, __ATOMIC_RELEASE);
   wg_lane_sync(writer);
 }
+
+uint32_t wg_lane_state(const struct wg_lane_writer* writer) {
+  return __atomic_load_n(&writer->lane->state, __ATOMIC_ACQUIRE);
+}

@@ -63,6 +63,7 @@ int wg_lane_may_have_lost(const struct wg_lane_writer* writer, uint64_t head);
 /* After changes of `lane`: carries them into the file. Memory needs none. */
 void wg_lane_sync(struct wg_lane_writer* writer);
 void wg_lane_set_state(struct wg_lane_writer* writer, uint32_t state);
+uint32_t wg_lane_state(const struct wg_lane_writer* writer);
 
 #ifdef __cplusplus
 }

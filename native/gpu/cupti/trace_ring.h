@@ -103,7 +103,9 @@ enum wg_reason {
   WG_REASON_CUPTI_TOO_NEW = 9, /* NOT_INITIALIZED: newer than the driver allows */
 };
 
-/* First page of a lane; `lane_capacity` records follow. Only its writer writes, but for `tail`. */
+/* A process that executes another program claims a second lane with the same pid and start_ticks;
+ * the first stays TRACING. First page of a lane; `lane_capacity` records follow. Only its writer
+ * writes, but for `tail`. */
 struct wg_lane {
   uint32_t state; /* atomic wg_lane_state */
   uint32_t pid;
@@ -127,7 +129,9 @@ struct wg_lane {
   uint64_t head __attribute__((aligned(64))); /* records written */
   uint64_t tail __attribute__((aligned(64))); /* records taken: the reader's; unused in files */
   uint64_t without_time __attribute__((aligned(64))); /* records whose start or end is 0 */
-  uint64_t dropped;       /* records for which the pool had no buffer: counted by stepping them */
+  /* Records for which the pool had no buffer, counted by stepping them, and those that a full ring
+   * had no room for after its reader had taken nothing for 10 s or when the process had to end. */
+  uint64_t dropped;
   uint64_t dropped_cupti; /* cuptiActivityGetNumDroppedRecords */
   uint64_t dropped_names; /* names beyond the table of names */
   uint64_t unknown;       /* records of other kinds or cut short */
