@@ -43,4 +43,15 @@ export type {
 } from './pool-return.ts';
 export type { PoolEntry, PoolStatus } from './pool-status.ts';
 export { type PagesStatus, type Pools, pools } from './pools.ts';
+export {
+  type Thp,
+  type ThpChange,
+  type ThpPlan,
+  type ThpPlanStep,
+  type ThpSetOptions,
+  type ThpSettings,
+  type ThpStatus,
+  thp,
+} from './thp.ts';
 export type { GuardianReport, Lease } from './transaction/guardian.ts';
+export type { SettledTransaction, TransactionReport } from './transaction/settle.ts';

@@ -213,7 +213,8 @@ async function writePool(file: string, pages: number, options: PoolsKindOptions)
   options.onStep?.('pool:before-write');
   try {
     if (options.write) await options.write(file, `${pages}`);
-    else await writeFile(hostPath(file, options.root), `${pages}`);
+    // As echo writes it, into a file that exists: none is ever made.
+    else await writeFile(hostPath(file, options.root), `${pages}\n`, { flag: 'r+' });
   } catch (error) {
     const { code, errno, message } = error as NodeJS.ErrnoException;
     if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {

@@ -36,9 +36,13 @@ static bool ReadFile(const char* root, const char* path, char* text, size_t size
 static bool WriteFile(const char* root, const char* path, const char* text) {
   char full[kPathBytes];
   if (snprintf(full, sizeof(full), "%s%s", root, path) >= (int)sizeof(full)) return false;
-  const int fd = open(full, O_WRONLY | O_TRUNC | O_CLOEXEC);
+  const int fd = open(full, O_WRONLY | O_CLOEXEC);
   if (fd < 0) return false;
-  const bool written = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+  // As echo writes it, in one call: the kernel takes it whole or not at all.
+  char line[kMaxText];
+  const int length = snprintf(line, sizeof(line), "%s\n", text);
+  const bool written =
+      length > 0 && length < (int)sizeof(line) && write(fd, line, (size_t)length) == length;
   return close(fd) == 0 && written;
 }
 

@@ -10,7 +10,11 @@ const pageBytes = 2 ** 21;
 const [step] = planReserve({ pages: [{ pageBytes, count: 1 }] }).steps;
 let passed = 0;
 const held = await reservePages(
-  { stateDir, guardian: mode === 'guarded', pages: [{ pageBytes, count: (step?.available ?? 0) + Number(count) }] },
+  {
+    stateDir,
+    guardian: mode === 'guarded',
+    pages: [{ pageBytes, count: (step?.available ?? 0) + Number(count) }],
+  },
   {
     onStep(name) {
       passed++;

@@ -13,7 +13,12 @@ import { SimulatedPools } from './simulated-pools.js';
 const MB2 = 2 ** 21;
 const GB = 2 ** 30;
 const internals = (pools: SimulatedPools) => ({ write: pools.write, patienceMs: 60 });
-const at = ({ root, stateDir }: SimulatedPools) => ({ root, stateDir, touch: false, guardian: false });
+const at = ({ root, stateDir }: SimulatedPools) => ({
+  root,
+  stateDir,
+  touch: false,
+  guardian: false,
+});
 const want = (count: number, node?: number) => [
   { pageBytes: MB2, count, ...(node === undefined ? {} : { node }) },
 ];

@@ -9,6 +9,7 @@ export interface KindOptions {
 /** Every kind of change by its name; each loads its part when it is needed. */
 const KINDS: Readonly<Record<string, (options: KindOptions) => Promise<ActionKind>>> = {
   mig: async (options) => (await import('../mig/operations.ts')).migKind(options),
+  thp: async (options) => await (await import('../thp.ts')).thpKind(options),
   pools: async (options) => (await import('../pool-operations.ts')).poolsKind(options),
 };
 
