@@ -8,6 +8,7 @@
       "native/core/lane.cc",
       "native/core/lane_plan.cc",
       "native/core/name_list.cc",
+      "native/core/patience.cc",
       "native/core/region_registry.cc",
       "native/core/sampler_core.cc",
       "native/core/slab.cc",

@@ -36,6 +36,10 @@ const RESTART_MAX_MS = 30_000;
 const SOUND_MS = 60_000;
 /** close() waits this long for the helper to hand over what it has, then kills it. */
 const CLOSE_MS = 500;
+/** And this long for a second after another was slow: several that hang must not take a second together. */
+const CLOSE_NEXT_MS = 150;
+const SLOW_CLOSE_MS = 300;
+let slowCloseAt = Number.NEGATIVE_INFINITY;
 const CHILD = fileURLToPath(new URL('./isolated-child.js', import.meta.url));
 
 interface Helper {
@@ -158,14 +162,17 @@ export class IsolatedSource {
     if (helper === undefined) return;
     this.#refed = true;
     this.#applyRef();
+    const begin = performance.now();
+    const patience = begin - slowCloseAt < 1000 ? CLOSE_NEXT_MS : CLOSE_MS;
     await new Promise<void>((resolve) => {
-      const kill = setTimeout(() => helper.child.kill('SIGKILL'), CLOSE_MS);
+      const kill = setTimeout(() => helper.child.kill('SIGKILL'), patience);
       helper.child.once('close', () => {
         clearTimeout(kill);
         resolve();
       });
       this.#send({ kind: 'close' });
     });
+    if (performance.now() - begin >= SLOW_CLOSE_MS) slowCloseAt = performance.now();
   }
 
   #start(): void {

@@ -262,10 +262,12 @@ export class NativeSampler implements Sampler, Running {
     this.#removeAbort?.();
     removeRunning(this);
     for (const { table, sink } of this.#scripts) table.detach(sink);
-    if (this.#isolated.length > 0) await Promise.all(this.#isolated.map((each) => each.close()));
+    // Helpers end while the threads here do: one after the other could take more than a second.
+    const isolated = Promise.all(this.#isolated.map((each) => each.close()));
     try {
       // Waits for the threads: they hand over what they have, at most half a second if a driver hangs.
       this.#binding.stopSampler(this.#id);
+      await isolated;
       this.#readStates();
       this.#flushFed();
       const latest = this.latest();

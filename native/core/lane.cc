@@ -107,8 +107,10 @@ int64_t Lane::Tick(LaneTable& table, int64_t now_ns) const {
     table.next = reached;
     if (reached == table.last) return now_ns;
   }
+  call_since_ns_.store(now_ns, std::memory_order_relaxed);
   table.source->Sample(table.table, now_ns, *table.writer);
   const int64_t end_ns = MonotonicNs();
+  call_since_ns_.store(0, std::memory_order_relaxed);
   table.counts->cost.Record(end_ns - now_ns);
   table.next++;
   table.counts->ticks.store(table.counts->ticks.load(std::memory_order_relaxed) + 1,

@@ -49,6 +49,10 @@ class Lane {
   Status Start(Shared* owner, int64_t start_ns, int64_t duration_ns);
   // Asks the thread to count what it missed, hand over what there is and end.
   void RequestStop();
+  // When the call began that its source is in; 0: it is in none.
+  [[nodiscard]] int64_t call_since_ns() const {
+    return call_since_ns_.load(std::memory_order_relaxed);
+  }
   // False when the thread has not ended by then: it hangs in a source, and is left behind.
   [[nodiscard]] bool WaitEnded(int64_t deadline_ns) const { return thread_.WaitEnded(deadline_ns); }
   // While paused no tick runs and no deadline counts.
@@ -79,7 +83,8 @@ class Lane {
   std::atomic<bool> stop_{false};
   std::atomic<bool> paused_{false};
   std::atomic<bool> flush_{false};
-  std::atomic<uint32_t> signal_{0};  // changes with every request
+  std::atomic<uint32_t> signal_{0};                // changes with every request
+  mutable std::atomic<int64_t> call_since_ns_{0};  // written by the lane's thread
   Thread thread_;
 };
 

@@ -6,12 +6,11 @@
 
 #include "core/clock.h"
 #include "core/lane_plan.h"
+#include "core/patience.h"
 
 namespace warpgauge {
 namespace {
 
-// How long Stop waits for lanes.
-constexpr int64_t kStopNs = 500'000'000;
 // From Start to tick 0, so that all threads exist by then.
 constexpr int64_t kLeadNs = 2'000'000;
 // Measuring a table ends after this many calls or this time, whichever comes first.
@@ -271,7 +270,9 @@ void SamplerCore::StopThreads() {
     Conclude(*opened);
   }
   for (const auto& lane : lanes_) {
-    if (!lane->WaitEnded(stop_ns_ + kStopNs)) Abandon(*lane);
+    if (lane->WaitEnded(StopDeadlineNs(stop_ns_, lane->call_since_ns()))) continue;
+    NoteLeftBehind(MonotonicNs());
+    Abandon(*lane);
   }
 }
 

@@ -55,7 +55,7 @@ struct SamplerStatistics {
 // cost, plans lanes, runs them, and holds what they wrote until it is taken.
 //
 // One consumer thread calls everything but Report. It never waits for a driver: what hangs is left
-// behind after at most half a second, with a reference to this object.
+// behind (core/patience.h), with a reference to this object.
 class SamplerCore final : public Shared {
  public:
   SamplerCore(std::vector<SamplerSource> sources, const SamplerOptions& options);
@@ -74,8 +74,8 @@ class SamplerCore final : public Shared {
   Status Start(int64_t duration_ns);
   void SetPaused(bool paused);
   void Flush();
-  // Ends all threads within half a second (and as much for each source with threads of its own);
-  // what was measured waits to be taken. Idempotent.
+  // Ends all threads within a second, also when several samplers that hang are stopped one after
+  // the other; what was measured waits to be taken. Idempotent.
   void Stop();
 
   // A table of an opened source.

@@ -78,7 +78,7 @@ class Source {
                        int64_t /*end_ns*/) {
     return Status::Ok();
   }
-  // Returns within 500 ms even while a driver call hangs (the hanging thread is abandoned with all
+  // Returns at once even while a driver call hangs (the hanging thread is abandoned with all
   // that it owns). Idempotent.
   virtual void Stop() {}
   // For a source with own threads: ticks run and deadlines missed of each table, counted as a lane

@@ -1,5 +1,6 @@
 // Samples and then ends in the way its first argument names. Used by test/monitor/exit.test.ts.
 import { monitor } from 'warpgauge';
+import { hangGpus, LIBRARIES, sampleGpu } from './hung-gpus.ts';
 
 const [way = ''] = process.argv.slice(2);
 
@@ -84,6 +85,7 @@ switch (way) {
   case 'hung-close':
   case 'hung-throw': {
     // WARPGAUGE_ROOT has a pipe that nobody writes to in the place of a file: opening it hangs.
+    await import('warpgauge/arrow'); // whose loading is none of what is timed here
     const aborter = new AbortController();
     const sampling = monitor.sample({ sources: [monitor.vmstat()], signal: aborter.signal });
     sampling.catch(() => undefined);
@@ -94,6 +96,21 @@ switch (way) {
     if (way === 'hung-throw') throw new Error('thrown on purpose');
     aborter.abort();
     await sampling.catch((error: { code?: string }) => console.log(error.code));
+    break;
+  }
+  case 'hung-gpus-exit':
+  case 'hung-gpus-close':
+  case 'hung-gpus-isolated': {
+    const samplers: monitor.Sampler[] = [];
+    for (const library of LIBRARIES) {
+      process.env['WARPGAUGE_NVML'] = library;
+      samplers.push(await sampleGpu(way === 'hung-gpus-isolated'));
+    }
+    await hangGpus();
+    const before = performance.now();
+    process.on('exit', () => console.log(Math.round(performance.now() - before)));
+    if (way === 'hung-gpus-exit') process.exit(0);
+    for (const sampler of samplers) await sampler.close();
     break;
   }
   default:

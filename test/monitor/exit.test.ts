@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { fakeLibrary, NEEDS_FAKE } from './gpu-fake.ts';
 
 const child = (name: string): string =>
   fileURLToPath(new URL(`../children/${name}.js`, import.meta.url));
@@ -53,6 +54,17 @@ function hangingRoot(t: TestContext): string {
   mkdirSync(join(root, 'proc'));
   execFileSync('mkfifo', [join(root, 'proc/vmstat')]);
   return root;
+}
+
+/** The variables of a child whose samplers hang in simulated drivers: as many libraries as samplers. */
+function hangingGpus(t: TestContext, samplers: number): NodeJS.ProcessEnv {
+  const folder = mkdtempSync(join(tmpdir(), 'warpgauge-hang-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const libraries = Array.from({ length: samplers }, (_, i) => join(folder, `nvml-${i}.so`));
+  for (const library of libraries) copyFileSync(fakeLibrary(), library);
+  const script = join(folder, 'script');
+  writeFileSync(script, 'live = 1\n');
+  return { WARPGAUGE_TEST_LIBRARIES: libraries.join(':'), WARPGAUGE_FAKE_SCRIPT: script };
 }
 
 describe('the ways in which a process or thread that samples can end', { concurrency: 2 }, () => {
@@ -136,6 +148,19 @@ describe('the ways in which a process or thread that samples can end', { concurr
       const [last] = out.trim().split('\n').slice(-1);
       assert.ok(Number(last) < 1000, out);
       if (way === 'hung-close') assert.match(out, /ERR_INTERRUPTED/);
+    });
+  }
+
+  // With half a second of patience for each the three took 1.3 s.
+  for (const way of ['hung-gpus-close', 'hung-gpus-isolated', 'hung-gpus-exit', 'worker']) {
+    it(`${way}: three samplers that hang end within a second`, NEEDS_FAKE, async (t) => {
+      const env = hangingGpus(t, 3);
+      const { code, signal, out, err } =
+        way === 'worker'
+          ? await run('sampling-workers', ['1', 'gpus'], { env })
+          : await run('sampling', [way], { env });
+      assert.deepEqual({ code, signal }, { code: 0, signal: null }, err);
+      assert.ok(Number(out) < 1000, `${out} ms`);
     });
   }
 

@@ -198,6 +198,23 @@ TEST_CASE("stop returns while a driver call hangs, at every stage") {
   CHECK(other.alive == 0);
 }
 
+TEST_CASE("samplers that hang are stopped one after the other within a second") {
+  TestSourceState state;
+  States() = {{"hangs", &state}};
+  std::vector<SamplerCore*> cores;
+  for (int i = 0; i < 8; i++) {
+    cores.push_back(Open({Ask(Works, "hangs", kMs)}));
+    REQUIRE(cores.back()->Start(0).ok());
+  }
+  state.hang = 1;
+  while (state.hanging < 8) std::this_thread::yield();
+  const int64_t before_ns = MonotonicNs();
+  for (SamplerCore* core : cores) Close(core);
+  if (!kSanitized) CHECK(MonotonicNs() - before_ns < 900 * kMs);
+  state.Release();
+  while (state.alive != 0) std::this_thread::yield();
+}
+
 TEST_CASE("the last tick has no entity that vanished, and grows without loss") {
   TestSourceState state;
   States() = {{"keyed", &state}};

@@ -6,6 +6,7 @@
 
 #include "core/clock.h"
 #include "core/futex.h"
+#include "core/patience.h"
 #include "gpu/driver_gate.h"
 #include "gpu/nvml/mig_intent.h"
 
@@ -90,6 +91,16 @@ void NvmlSession::RequestStop() {
     stop_ = true;
   }
   Wake();
+}
+
+int64_t NvmlSession::CallSinceNs() const {
+  const std::unique_lock<std::mutex> lock(mutex_);
+  int64_t since_ns = 0;
+  for (const auto& worker : workers_) {
+    if (!worker->in_call || (since_ns != 0 && since_ns < worker->call_start_ns)) continue;
+    since_ns = worker->call_start_ns;
+  }
+  return since_ns;
 }
 
 void NvmlSession::Wake() {
@@ -627,9 +638,7 @@ Result<NvmlSession*> NvmlService::Acquire(const GpuRequest& request) {
   auto* session = new NvmlSession;
   Status status = session->Open(request, 15'000 * kMs);
   if (!status.ok()) {
-    session->RequestStop();
-    static_cast<void>(session->WaitStopped(MonotonicNs() + 400 * kMs));
-    session->Unref();
+    End(session);
     return status;
   }
   const std::unique_lock<std::mutex> lock(mutex_);
@@ -646,8 +655,15 @@ void NvmlService::Release(NvmlSession* session) {
     if (at == entries_.end() || --at->users > 0) return;
     entries_.erase(at);
   }
+  End(session);
+}
+
+void NvmlService::End(NvmlSession* session) {
   session->RequestStop();
-  static_cast<void>(session->WaitStopped(MonotonicNs() + 400 * kMs));
+  const int64_t now_ns = MonotonicNs();
+  if (!session->WaitStopped(StopDeadlineNs(now_ns, session->CallSinceNs()))) {
+    NoteLeftBehind(MonotonicNs());
+  }
   session->Unref();
 }
 

@@ -196,6 +196,8 @@ class NvmlSession : public Shared {
   [[nodiscard]] bool WaitStopped(int64_t deadline_ns) const {
     return supervisor_.WaitEnded(deadline_ns);
   }
+  // When the oldest call began that a thread is in now; 0: none is in one.
+  [[nodiscard]] int64_t CallSinceNs() const;
 
   // Adds the wishes of a sampler to the schedule. ERR_NO_DEVICE for a UUID that does not exist.
   Status Subscribe(GpuSubscription* subscription);
@@ -326,6 +328,7 @@ class NvmlService {
   void Release(NvmlSession* session);
 
  private:
+  static void End(NvmlSession* session);
   struct Entry {
     std::string key;
     NvmlSession* session;
