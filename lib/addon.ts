@@ -360,6 +360,8 @@ export interface NativeSamplerStats {
   }[];
   readonly cpuNs: number;
   readonly undeliveredBytes: number;
+  readonly memoryBytes: number;
+  readonly deliveredBytes: number;
   readonly elapsedNs: number;
 }
 

@@ -45,8 +45,8 @@ async function report(running: Sampler): Promise<void> {
   const states = running.states.slice(statesSent);
   statesSent += states.length;
   if (states.length > 0) await write({ kind: 'states', states: states.map(stateHeader) });
-  const { tables, cpuNs } = running.stats();
-  await write({ kind: 'stats', tables, cpuNs });
+  const { tables, cpuNs, memoryBytes } = running.stats();
+  await write({ kind: 'stats', tables, cpuNs, memoryBytes });
 }
 
 async function run(command: Command & { readonly kind: 'start' }): Promise<void> {

@@ -1,9 +1,10 @@
 import type { RecordBatch } from '../arrow.ts';
 import type { ErrorCode, WarpgaugeError } from '../errors.ts';
 import { IsolatedSource } from './isolated.ts';
+import type { IsolatedStats } from './isolated-frames.ts';
 import { now } from './now.ts';
 import type { CheckedOptions } from './sampler-options.ts';
-import type { Row, SampledBatch, SourceSpec, StateRow, TableInfo, TableStats } from './types.ts';
+import type { Row, SampledBatch, SourceSpec, StateRow, TableInfo } from './types.ts';
 
 /** What is the caller's mistake, and therefore rejects `sample()`; the rest is what the machine lacks. */
 const REJECTED: readonly ErrorCode[] = [
@@ -142,10 +143,12 @@ export class IsolatedFeed {
     return this.#source?.latest() ?? {};
   }
 
-  stats(): { readonly tables: readonly TableStats[]; readonly cpuNs: number } {
-    const { tables, cpuNs } = this.#source?.stats() ?? { tables: [], cpuNs: 0 };
+  stats(): IsolatedStats {
+    const none: IsolatedStats = { tables: [], cpuNs: 0, memoryBytes: 0 };
+    const { tables, cpuNs, memoryBytes } = this.#source?.stats() ?? none;
     return {
       cpuNs,
+      memoryBytes,
       tables: tables.map((table) => {
         const dropped = this.#dropped.get(table.table) ?? { batches: 0, rows: 0 };
         return {

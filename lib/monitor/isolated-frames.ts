@@ -15,6 +15,13 @@ export interface StateHeader {
   readonly code: number;
 }
 
+/** What a helper counts, and what its parent adds up of all helpers so far; memory is that of the present one. */
+export interface IsolatedStats {
+  readonly tables: readonly TableStats[];
+  readonly cpuNs: number;
+  readonly memoryBytes: number;
+}
+
 /** What the helper process tells its parent; each with a payload of bytes, empty where nothing is said. */
 export type FrameHeader =
   /** One table; the payload is its schema as Arrow IPC. */
@@ -29,7 +36,7 @@ export type FrameHeader =
       readonly dropped: { readonly batches: number; readonly rows: number };
     }
   | { readonly kind: 'states'; readonly states: readonly StateHeader[] }
-  | { readonly kind: 'stats'; readonly tables: readonly TableStats[]; readonly cpuNs: number }
+  | ({ readonly kind: 'stats' } & IsolatedStats)
   /** The source could not be opened: an ErrorRecord. The helper ends. */
   | { readonly kind: 'error'; readonly error: Readonly<Record<string, unknown>> };
 

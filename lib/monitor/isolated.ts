@@ -10,6 +10,7 @@ import {
   type Command,
   type Frame,
   FrameReader,
+  type IsolatedStats,
   type TableHeader,
 } from './isolated-frames.ts';
 import type { Row, SampledBatch, SourceSpec, StateRow, TableInfo, TableStats } from './types.ts';
@@ -67,6 +68,7 @@ export class IsolatedSource {
   readonly #now = new Map<string, TableStats>();
   #cpuBeforeNs = 0;
   #cpuNowNs = 0;
+  #memoryBytes = 0;
   #helper: Helper | undefined;
   #timer: NodeJS.Timeout | undefined;
   #waitMs: number;
@@ -124,13 +126,17 @@ export class IsolatedSource {
   }
 
   /** Of all helpers so far, as the helper told at most 0.5 s ago. */
-  stats(): { readonly tables: readonly TableStats[]; readonly cpuNs: number } {
+  stats(): IsolatedStats {
     const tables = [...this.#tables.keys()].flatMap((name) => {
       const now = this.#now.get(name) ?? this.#before.get(name);
       if (now === undefined) return [];
       return [this.#now.has(name) ? addStats(this.#before.get(name), now) : now];
     });
-    return { tables, cpuNs: this.#cpuBeforeNs + this.#cpuNowNs };
+    return {
+      tables,
+      cpuNs: this.#cpuBeforeNs + this.#cpuNowNs,
+      memoryBytes: this.#memoryBytes,
+    };
   }
 
   pause(): void {
@@ -271,6 +277,7 @@ export class IsolatedSource {
       case 'stats':
         for (const table of header.tables) this.#now.set(table.table, table);
         this.#cpuNowNs = header.cpuNs;
+        this.#memoryBytes = header.memoryBytes;
         break;
       case 'error': {
         const { code, message, fix, source, status } = header.error;
@@ -313,6 +320,7 @@ export class IsolatedSource {
     this.#now.clear();
     this.#cpuBeforeNs += this.#cpuNowNs;
     this.#cpuNowNs = 0;
+    this.#memoryBytes = 0;
     if (this.#closed) return;
     const how = signal === null ? `exit code ${status}` : signal;
     if (this.#settle !== undefined) {

@@ -380,6 +380,11 @@ export class NativeSampler implements Sampler, Running {
       ],
       cpuNs: isolated.reduce((sum, source) => sum + source.cpuNs, native.cpuNs),
       undeliveredBytes: native.undeliveredBytes + waiting,
+      memoryBytes: isolated.reduce(
+        (sum, source) => sum + source.memoryBytes,
+        native.memoryBytes + waiting,
+      ),
+      deliveredBytes: native.deliveredBytes,
       elapsedNs: native.elapsedNs,
     };
   }

@@ -82,6 +82,13 @@ export interface SamplerStats {
   readonly cpuNs: number;
   /** Bytes of batches that wait to be taken. */
   readonly undeliveredBytes: number;
+  /**
+   * The sampler's own memory: batches being written, prepared ahead and waiting (`undeliveredBytes` of it), queues, and
+   * kernel rings that sources have mapped; of isolated sources also what their helpers have. Bytes.
+   */
+  readonly memoryBytes: number;
+  /** Bytes of batches of native tables that were taken and not collected yet: yours. */
+  readonly deliveredBytes: number;
   readonly elapsedNs: number;
 }
 

@@ -445,6 +445,8 @@ Napi::Value SamplerStats(const Napi::CallbackInfo& info) {
   const auto number = [&](auto value) { return make.Number(static_cast<double>(value)); };
   make.Set(object, "cpuNs", number(statistics.cpu_ns));
   make.Set(object, "undeliveredBytes", number(statistics.undelivered_bytes));
+  make.Set(object, "memoryBytes", number(statistics.memory_bytes));
+  make.Set(object, "deliveredBytes", number(statistics.delivered_bytes));
   make.Set(object, "elapsedNs", number(statistics.elapsed_ns));
   napi_value tables = make.Array();
   for (const TableStatistics& table : statistics.tables) {

@@ -399,6 +399,15 @@ SamplerStatistics SamplerCore::Statistics() const {
         opened->source == nullptr ? opened->final_cpu_ns : opened->source->cpu_ns();
   }
   statistics.undelivered_bytes = depot_.ready_bytes();
+  statistics.delivered_bytes = depot_.account()->delivered_bytes();
+  statistics.memory_bytes = depot_.account()->own_bytes();
+  for (const auto& table : tables_) {
+    statistics.memory_bytes +=
+        static_cast<int64_t>(sizeof(*table) + sizeof(*table->outlet) + sizeof(*table->writer));
+  }
+  for (const auto& opened : sources_) {
+    if (opened->source != nullptr) statistics.memory_bytes += opened->source->memory_bytes();
+  }
   if (start_ns_ != 0) {
     const int64_t end_ns = stop_ns_ != 0 ? stop_ns_ : MonotonicNs();
     statistics.elapsed_ns = std::max<int64_t>(end_ns - start_ns_, 0);

@@ -48,6 +48,10 @@ struct SamplerStatistics {
   std::vector<TableStatistics> tables;
   int64_t cpu_ns = 0;
   int64_t undelivered_bytes = 0;
+  // Of slabs in every state before they are taken, of queues, and of what sources have mapped.
+  int64_t memory_bytes = 0;
+  // Of slabs that were taken and are still referred to: the consumer's.
+  int64_t delivered_bytes = 0;
   int64_t elapsed_ns = 0;
 };
 

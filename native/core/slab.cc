@@ -44,7 +44,7 @@ SlabLayout SlabLayout::For(const TableSpec& table, uint32_t capacity) {
   return layout;
 }
 
-Slab* Slab::Make(const SlabLayout& layout) {
+Slab* Slab::Make(const SlabLayout& layout, SlabAccount* account) {
   auto* slab = new (std::nothrow) Slab();
   if (slab == nullptr) return nullptr;
   slab->layout_ = layout;
@@ -54,10 +54,29 @@ Slab* Slab::Make(const SlabLayout& layout) {
     return nullptr;
   }
   std::memset(slab->base_, 0, layout.bytes);
+  if (account != nullptr) {
+    account->Ref();
+    account->own_.fetch_add(static_cast<int64_t>(layout.bytes), std::memory_order_relaxed);
+    slab->account_ = account;
+  }
   return slab;
 }
 
-Slab::~Slab() { std::free(base_); }
+void Slab::SetDelivered() {
+  delivered_ = true;
+  if (account_ == nullptr) return;
+  const auto bytes = static_cast<int64_t>(layout_.bytes);
+  account_->own_.fetch_sub(bytes, std::memory_order_relaxed);
+  account_->delivered_.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+Slab::~Slab() {
+  std::free(base_);
+  if (account_ == nullptr) return;
+  std::atomic<int64_t>& sum = delivered_ ? account_->delivered_ : account_->own_;
+  sum.fetch_sub(static_cast<int64_t>(layout_.bytes), std::memory_order_relaxed);
+  account_->Unref();
+}
 
 void CopyRows(const Slab& old, uint32_t from, uint32_t rows, Slab* young) {
   for (size_t i = 0; i < old.layout().columns.size(); i++) {

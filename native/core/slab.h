@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/table.h"
+#include "core/thread.h"
 
 namespace warpgauge {
 
@@ -25,6 +26,22 @@ struct SlabLayout {
   static SlabLayout For(const TableSpec& table, uint32_t capacity);
 };
 
+// Bytes of the slabs of one sampler that are not freed: its own (empty, being written, waiting to
+// be taken, waiting to be freed), and those that the consumer took and still refers to. Slabs
+// outlive their sampler and keep this alive. Any thread.
+class SlabAccount final : public Shared {
+ public:
+  [[nodiscard]] int64_t own_bytes() const { return own_.load(std::memory_order_relaxed); }
+  [[nodiscard]] int64_t delivered_bytes() const {
+    return delivered_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  friend class Slab;
+  std::atomic<int64_t> own_{0};
+  std::atomic<int64_t> delivered_{0};
+};
+
 // One 64-byte-aligned allocation with all columns and validity bitmaps of a batch in Arrow layout,
 // zeroed when made: a cell that nobody sets is null. Reference counted by hand (std::shared_ptr
 // raises the glibc floor): the writer, the last-tick view and the JavaScript buffer may each hold
@@ -32,7 +49,8 @@ struct SlabLayout {
 class Slab {
  public:
   // nullptr when there is no memory. Touches every page, so that the sampling loop takes no faults.
-  static Slab* Make(const SlabLayout& layout);
+  // `account` (nullptr: none) counts its bytes until it is freed.
+  static Slab* Make(const SlabLayout& layout, SlabAccount* account = nullptr);
   void Ref() { references_.fetch_add(1, std::memory_order_relaxed); }
   // Frees the slab with the last reference. Any thread.
   void Unref() {
@@ -41,6 +59,8 @@ class Slab {
   // Gives a reference up; true when it was the last one: the caller then owns the slab and frees it
   // (Unref), or has it freed where that costs nobody a deadline.
   [[nodiscard]] bool Release() { return references_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+  // From now on it is the consumer's, who calls this once, with the reference that he took over.
+  void SetDelivered();
   // Frees a slab whose last reference Release gave up.
   static void Free(Slab* slab) { delete slab; }
 
@@ -68,6 +88,10 @@ class Slab {
   std::atomic<uint32_t> references_{1};
   uint8_t* base_ = nullptr;
   SlabLayout layout_;
+  SlabAccount* account_ = nullptr;
+  // Written by the consumer, read by the thread that frees: whoever gives the last reference up
+  // sees what was written before the others were given up.
+  bool delivered_ = false;
 };
 
 // Copies rows [from, from + rows) of `old` to the start of the empty slab `young`, which has room

@@ -5,7 +5,10 @@
 
 namespace warpgauge {
 
-SlabDepot::~SlabDepot() { FreeDiscarded(); }
+SlabDepot::~SlabDepot() {
+  FreeDiscarded();
+  account_->Unref();
+}
 
 Status SlabDepot::StartKeeper(Shared* owner, void (*on_ready)(void*), void* argument) {
   on_ready_ = on_ready;

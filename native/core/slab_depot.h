@@ -18,7 +18,7 @@ class TableOutlet;
 class SlabDepot {
  public:
   // `bound_bytes`: undelivered slabs beyond it are dropped, oldest first.
-  explicit SlabDepot(int64_t bound_bytes) : bound_bytes_(bound_bytes) {}
+  explicit SlabDepot(int64_t bound_bytes) : bound_bytes_(bound_bytes), account_(new SlabAccount) {}
   ~SlabDepot();
   SlabDepot(const SlabDepot&) = delete;
   SlabDepot& operator=(const SlabDepot&) = delete;
@@ -49,6 +49,8 @@ class SlabDepot {
 
   [[nodiscard]] int64_t ready_bytes() const { return ready_bytes_.load(std::memory_order_relaxed); }
   [[nodiscard]] int64_t bound_bytes() const { return bound_bytes_; }
+  // Of all slabs of its tables.
+  [[nodiscard]] SlabAccount* account() const { return account_; }
   // Drops the oldest ready slabs of all tables while the bound is exceeded.
   void EnforceBound();
   // Frees what Discard left.
@@ -63,6 +65,7 @@ class SlabDepot {
   void Signal(uint32_t bits);
 
   const int64_t bound_bytes_;
+  SlabAccount* const account_;         // one reference
   std::vector<TableOutlet*> outlets_;  // read only where serving_ is true
   std::atomic<bool> serving_{false};
   std::atomic<int64_t> ready_bytes_{0};

@@ -103,6 +103,9 @@ class Source {
   [[nodiscard]] virtual std::vector<Cost> costs() const { return {}; }
   // CPU time of its own threads, ns. Any thread.
   [[nodiscard]] virtual int64_t cpu_ns() const { return 0; }
+  // Memory that it has mapped for itself beyond small buffers (perf rings), bytes. The consumer's
+  // thread, while ticks run.
+  [[nodiscard]] virtual int64_t memory_bytes() const { return 0; }
   // For sources with threads of their own: no rows and no ticks while paused. Any thread.
   virtual void SetPaused(bool /*paused*/) {}
 };

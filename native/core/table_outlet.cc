@@ -55,7 +55,7 @@ Slab* TableOutlet::TakeEmpty(uint32_t rows) {
   late_slabs_.store(late_slabs_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   depot_.Poke();
   const uint32_t capacity = std::max(rows, capacity_.load(std::memory_order_relaxed));
-  return Slab::Make(SlabLayout::For(table_, capacity));
+  return Slab::Make(SlabLayout::For(table_, capacity), depot_.account());
 }
 
 void TableOutlet::HandOver(Slab* slab) {
@@ -127,7 +127,7 @@ Slab* TableOutlet::TakePublished() {
 void TableOutlet::Prepare() {
   const uint32_t capacity = capacity_.load(std::memory_order_relaxed);
   while (!empty_.full()) {
-    Slab* slab = Slab::Make(SlabLayout::For(table_, capacity));
+    Slab* slab = Slab::Make(SlabLayout::For(table_, capacity), depot_.account());
     if (slab == nullptr) return;
     (void)empty_.Push(slab, 0);
   }
@@ -150,6 +150,7 @@ DeliveredSlab TableOutlet::Take() {
   DeliveredSlab delivered;
   delivered.slab = ready_.Pop();
   if (delivered.slab == nullptr) return delivered;
+  delivered.slab->SetDelivered();
   const Slab& slab = *delivered.slab;
   depot_.SubtractReady(static_cast<int64_t>(slab.layout().bytes));
   delivered.dropped_slabs = slab.slabs_before_ - expected_slabs_;

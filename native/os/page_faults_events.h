@@ -54,6 +54,10 @@ class FaultEvents {
   [[nodiscard]] bool is_unstable() const { return is_unstable_; }
   [[nodiscard]] size_t ring_bytes() const { return rings_.empty() ? 0 : rings_[0].bytes(); }
   [[nodiscard]] size_t events() const { return events_.size(); }
+  // Of all rings; fixed after opening.
+  [[nodiscard]] int64_t memory_bytes() const {
+    return static_cast<int64_t>(rings_.size() * ring_bytes());
+  }
 
  private:
   Status OpenTargets();

@@ -31,6 +31,8 @@ class PageFaultsSource : public Source {
   [[nodiscard]] const std::vector<TableSpec>& tables() const override { return tables_; }
   void Sample(size_t table, int64_t tick_ns, TableWriter& rows) override;
 
+  [[nodiscard]] int64_t memory_bytes() const override { return events_.memory_bytes(); }
+
   // Tests of kernels without PROCMAP_QUERY; before the first Sample.
   void set_may_query(bool may_query) { may_query_ = may_query; }
 

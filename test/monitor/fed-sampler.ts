@@ -178,6 +178,8 @@ export class FedSampler implements Sampler {
     return {
       cpuNs: 0,
       undeliveredBytes: 0,
+      memoryBytes: 0,
+      deliveredBytes: 0,
       elapsedNs: 0,
       tables: this.tables.map(({ name, intervalMs }) => ({
         table: name,

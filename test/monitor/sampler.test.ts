@@ -158,7 +158,12 @@ describe('a sampler', () => {
       maxUndeliveredBytes: 2 ** 20,
     });
     block(1500);
-    assert.ok(sampler.stats().undeliveredBytes <= 2 ** 20);
+    const { undeliveredBytes, memoryBytes, deliveredBytes } = sampler.stats();
+    assert.ok(undeliveredBytes <= 2 ** 20);
+    // Beside what waits: one batch being written, two prepared, each at most an eighth of the bound; and queues.
+    assert.ok(memoryBytes > undeliveredBytes, `${memoryBytes} of ${undeliveredBytes}`);
+    assert.ok(memoryBytes < 1.75 * 2 ** 20, `${memoryBytes}`);
+    assert.equal(deliveredBytes, 0);
     const closed = sampler.close();
     const { rows, dropped } = await collect(sampler);
     await closed;
@@ -168,6 +173,8 @@ describe('a sampler', () => {
     assert.equal((rows.get('vmstat') ?? 0) + droppedRows, ticks);
     assert.equal(counted, rows.get('vmstat'));
     assert.equal(dropped.get('vmstat'), droppedRows);
+    assert.ok(sampler.stats().deliveredBytes > 0);
+    assert.ok(sampler.stats().memoryBytes < 2 ** 18, `${sampler.stats().memoryBytes}`);
   });
 
   it('loses nothing to a script that keeps all its batches', async () => {

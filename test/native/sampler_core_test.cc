@@ -215,6 +215,37 @@ TEST_CASE("samplers that hang are stopped one after the other within a second") 
   while (state.alive != 0) std::this_thread::yield();
 }
 
+TEST_CASE("memory is that of slabs in every state until they are taken, then it is the taker's") {
+  TestSourceState state;
+  States() = {{"kept", &state}};
+  SamplerCore* core = Open({Ask(Works, "kept", kMs)}, 10);
+  const int64_t unwritten = core->Statistics().memory_bytes;
+  REQUIRE(core->Start(200 * kMs).ok());
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const SamplerStatistics running = core->Statistics();
+  CHECK(running.undelivered_bytes > 0);
+  CHECK(running.memory_bytes >= unwritten + running.undelivered_bytes);
+  CHECK(running.delivered_bytes == 0);
+  core->Stop();
+  std::vector<Slab*> taken;
+  int64_t bytes = 0;
+  for (size_t table = 0;;) {
+    Slab* slab = core->Take(&table).slab;
+    if (slab == nullptr) break;
+    taken.push_back(slab);
+    bytes += static_cast<int64_t>(slab->layout().bytes);
+  }
+  REQUIRE(taken.size() > 5);
+  const SamplerStatistics all = core->Statistics();
+  CHECK(all.delivered_bytes == bytes);
+  CHECK(all.memory_bytes < unwritten);  // queues are left: the empty slabs are freed
+  for (size_t i = 0; i + 1 < taken.size(); i++) taken[i]->Unref();
+  const int64_t last = static_cast<int64_t>(taken.back()->layout().bytes);
+  CHECK(core->Statistics().delivered_bytes == last);
+  core->Unref();
+  taken.back()->Unref();  // outlives the sampler, and what counts it
+}
+
 TEST_CASE("the last tick has no entity that vanished, and grows without loss") {
   TestSourceState state;
   States() = {{"keyed", &state}};
