@@ -321,6 +321,9 @@ export interface NativeBatch {
   readonly table: number;
   readonly rows: number;
   readonly capacity: number;
+  /** Ticks run and deadlines missed of this table, from its start to the last whole tick in this slab. */
+  readonly ticks: number;
+  readonly missed: number;
   readonly buffer: ArrayBuffer;
   /** Slabs and rows of this table lost since the slab before this one. */
   readonly droppedBatches: number;

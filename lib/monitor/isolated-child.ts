@@ -65,8 +65,8 @@ async function run(command: Command & { readonly kind: 'start' }): Promise<void>
   await write({ kind: 'ready', utcOffsetNs: String(utcOffsetNs()) });
   await report(running);
   const timer = setInterval(() => void report(running), 500);
-  for await (const { source, table, batch, dropped } of running) {
-    await write({ kind: 'batch', source, table, dropped }, ipc(batch.schema, batch));
+  for await (const { batch, ...given } of running) {
+    await write({ kind: 'batch', ...given }, ipc(batch.schema, batch));
   }
   clearInterval(timer);
   await report(running);

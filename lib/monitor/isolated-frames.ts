@@ -1,4 +1,4 @@
-import type { CallCost, TableInfo, TableStats } from './types.ts';
+import type { CallCost, TableInfo, TableStats, TickCounts } from './types.ts';
 
 /** A table without its schema, which travels as Arrow IPC beside it. */
 export type TableHeader = Omit<TableInfo, 'schema'>;
@@ -34,6 +34,8 @@ export type FrameHeader =
       readonly source: string;
       readonly table: string;
       readonly dropped: { readonly batches: number; readonly rows: number };
+      /** Of this helper. */
+      readonly counts?: TickCounts;
     }
   | { readonly kind: 'states'; readonly states: readonly StateHeader[] }
   | ({ readonly kind: 'stats' } & IsolatedStats)

@@ -9,6 +9,7 @@ import {
   addStats,
   type Command,
   type Frame,
+  type FrameHeader,
   FrameReader,
   type IsolatedStats,
   type TableHeader,
@@ -266,7 +267,7 @@ export class IsolatedSource {
         shiftTimes(batch, helper.shiftNs, arrow.DataType.isTimestamp);
         this.#latest.set(header.table, batch);
         const { source, table, dropped } = header;
-        this.#sink.batch({ source, table, batch, dropped });
+        this.#sink.batch({ source, table, batch, dropped, ...this.#counts(header) });
         break;
       }
       case 'states':
@@ -288,6 +289,21 @@ export class IsolatedSource {
         });
       }
     }
+  }
+
+  /** Those of the helpers before this one come first. */
+  #counts({
+    table,
+    counts,
+  }: FrameHeader & { readonly kind: 'batch' }): Pick<SampledBatch, 'counts'> {
+    if (counts === undefined) return {};
+    const before = this.#before.get(table);
+    return {
+      counts: {
+        ticks: counts.ticks + (before?.ticks ?? 0),
+        missed: counts.missed + (before?.missed ?? 0),
+      },
+    };
   }
 
   #table(header: TableHeader, schema: Schema): void {

@@ -314,6 +314,9 @@ export class NativeSampler implements Sampler, Running {
         table: reader.info.name,
         batch: reader.batch(slab),
         dropped: { batches: slab.droppedBatches, rows: slab.droppedRows },
+        ...(reader.info.kind === 'sample'
+          ? { counts: { ticks: slab.ticks, missed: slab.missed } }
+          : {}),
       };
     });
     for (const table of [...this.#fed, ...this.#isolated]) {

@@ -46,6 +46,16 @@ export interface SampledBatch {
   readonly batch: RecordBatch;
   /** Slabs and rows of this table lost since the batch before this one, because nobody took them in time. */
   readonly dropped: { readonly batches: number; readonly rows: number };
+  /**
+   * Sample tables of sources: ticks run and deadlines missed from the start of the table to the last tick in this batch.
+   * The difference of two batches is exact for what lies between.
+   */
+  readonly counts?: TickCounts;
+}
+
+export interface TickCounts {
+  readonly ticks: number;
+  readonly missed: number;
 }
 
 /** Distribution of the cost of one kind of call, ns. */

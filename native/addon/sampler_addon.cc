@@ -307,6 +307,8 @@ napi_value BatchObject(const ValueMaker& make, napi_env env, size_t table, Slab*
   make.Set(object, "table", make.Number(static_cast<double>(table)));
   make.Set(object, "rows", make.Number(slab->rows_));
   make.Set(object, "capacity", make.Number(slab->layout().capacity));
+  make.Set(object, "ticks", make.Number(static_cast<double>(slab->ticks_)));
+  make.Set(object, "missed", make.Number(static_cast<double>(slab->missed_)));
   make.Set(object, "buffer", SlabBuffer(env, slab));
   return object;
 }

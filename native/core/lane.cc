@@ -107,6 +107,8 @@ int64_t Lane::Tick(LaneTable& table, int64_t now_ns) const {
     table.next = reached;
     if (reached == table.last) return now_ns;
   }
+  table.writer->NoteTick(table.counts->ticks.load(std::memory_order_relaxed),
+                         table.counts->missed.load(std::memory_order_relaxed));
   call_since_ns_.store(now_ns, std::memory_order_relaxed);
   table.source->Sample(table.table, now_ns, *table.writer);
   const int64_t end_ns = MonotonicNs();

@@ -76,6 +76,9 @@ class Slab {
   // over or lost, before it. What is missing between two delivered slabs was dropped.
   uint64_t slabs_before_ = 0;
   uint64_t rows_before_ = 0;
+  // Ticks run and deadlines missed of the table from its start to the last whole tick in this slab.
+  uint64_t ticks_ = 0;
+  uint64_t missed_ = 0;
   // Links slabs that wait to be freed.
   Slab* next_ = nullptr;
   // Rows [begin, end) of the last whole tick in this slab, as begin << 32 | end: latest() reads it

@@ -77,6 +77,8 @@ bool TableWriter::NextSlab(int64_t time_ns, uint32_t rows) {
 void TableWriter::EndTick() {
   if (!in_tick_ || slab_ == nullptr) return;
   in_tick_ = false;
+  ticks_++;
+  missed_ = missed_in_tick_;
   slab_->last_tick_.store(uint64_t{tick_begin_} << 32 | slab_->rows_, std::memory_order_release);
   if (slab_ != published_) {
     exchange_.Publish(slab_);
@@ -92,6 +94,8 @@ void TableWriter::HandOver() {
   if (slab_->rows_ == 0) {
     slab_->Unref();
   } else {
+    slab_->ticks_ = ticks_;
+    slab_->missed_ = missed_;
     exchange_.HandOver(slab_);
   }
   slab_ = nullptr;
@@ -108,6 +112,7 @@ void TableWriter::Restart() {
   slab_ = nullptr;
   published_ = nullptr;
   in_tick_ = false;
+  ticks_ = missed_ = missed_in_tick_ = 0;
   event_counts_.Clear();
 }
 

@@ -43,6 +43,12 @@ class TableWriter {
   TableWriter(const TableWriter&) = delete;
   TableWriter& operator=(const TableWriter&) = delete;
 
+  // Before a tick: how many ran before it and how many deadlines were missed so far. Slabs carry
+  // the counts up to their last whole tick.
+  void NoteTick(uint64_t ticks_before, uint64_t missed) {
+    ticks_ = ticks_before;
+    missed_in_tick_ = missed;
+  }
   // Makes room for `rows` rows, so that one tick lies in one slab. False when there is no slab: the
   // rows are then counted as lost, and the caller may skip its work. `time_ns` is the tick's time.
   bool BeginTick(int64_t time_ns, uint32_t rows);
@@ -137,6 +143,9 @@ class TableWriter {
   uint32_t row_ = 0;
   uint32_t tick_begin_ = 0;
   int64_t tick_ns_ = 0;
+  uint64_t ticks_ = 0;           // whole ones
+  uint64_t missed_ = 0;          // before the last whole one
+  uint64_t missed_in_tick_ = 0;  // before the running one
   bool in_tick_ = false;
   bool tick_lost_ = false;  // BeginTick found no slab and counted the rows of this tick
   const Slab* published_ = nullptr;

@@ -314,13 +314,67 @@ test('the ring of a flight recorder keeps to its memory', () => {
   const ring = new FlightRing(1000, 10_000, () => now);
   for (let at = 0; at < 100; at++) {
     now += 10;
-    ring.add('disk', fedBatch(schema, at * 10, 10, 2));
+    const dropped = { batches: 0, rows: 0 };
+    ring.add({ table: 'disk', batch: fedBatch(schema, at * 10, 10, 2), dropped });
     assert.ok(ring.bytes <= 10_000);
   }
   assert.ok(ring.shortenedRows > 0);
   now += 2000;
   assert.equal(ring.contents().batches.length, 0);
   assert.equal(ring.bytes, 0);
+});
+
+test('counts of a dump are those of the batches that it holds', () => {
+  let now = 0;
+  const ring = new FlightRing(1000, 1e9, () => now);
+  const add = (table: string, ticks: number, missed: number, lost = 0): void => {
+    const dropped = { batches: lost > 0 ? 1 : 0, rows: lost };
+    ring.add({ table, batch: fedBatch(schema, 0, 10, 2), dropped, counts: { ticks, missed } });
+  };
+  const stats = fed([]).stats();
+  const counts = () => {
+    const { ticks, missed, droppedRows } = ring.contents().countsOf(stats).tables[0] ?? {};
+    return { ticks, missed, droppedRows };
+  };
+  assert.deepEqual(counts(), { ticks: 0, missed: 0, droppedRows: 0 });
+  add('disk', 10, 1, 5);
+  now = 900;
+  add('disk', 20, 2);
+  add('other', 1000, 1000, 1000);
+  add('disk', 35, 7, 3);
+  assert.deepEqual(counts(), { ticks: 35, missed: 7, droppedRows: 8 });
+  now = 1500; // the first is forgotten, with what was lost before it
+  assert.deepEqual(counts(), { ticks: 25, missed: 6, droppedRows: 3 });
+  now = 5000;
+  assert.deepEqual(counts(), { ticks: 0, missed: 0, droppedRows: 0 });
+});
+
+test('a dump counts each tick and missed deadline of its time once', async () => {
+  const recording = await monitor.record({
+    out: folder(),
+    sources: [monitor.vmstat({ intervalMs: 1 })],
+    lastMs: 300,
+    batchMs: 20,
+  });
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  const dirs = [await recording.dump()];
+  const { parts } = await recording.close();
+  dirs.push(parts.at(-1) as string);
+  for (const dir of dirs) {
+    const opened = await openRecording(dir);
+    const table = opened.tables.find(({ name }) => name === 'vmstat');
+    const times = (await opened.table('vmstat'))
+      .getChild('time')
+      ?.data.flatMap(({ values }) => [...(values as BigInt64Array)]) as bigint[];
+    assert.ok(times.length > 50 && times.length < 700, `${times.length} rows`);
+    assert.equal(table?.rows, times.length);
+    assert.equal(table?.ticks, times.length); // vmstat has a row per tick
+    // Every deadline from the first row to the last, and those missed just before the first.
+    const deadlines = Number((times.at(-1) as bigint) - (times[0] as bigint)) / 1e6 + 1;
+    const counted = (table?.ticks ?? 0) + (table?.missed ?? 0);
+    assert.ok(counted >= deadlines - 1, `${counted} of ${deadlines}`);
+    assert.ok(counted <= deadlines + 100, `${counted} of ${deadlines}`);
+  }
 });
 
 test('a step of the clock and a suspend are told, slewing is not', () => {

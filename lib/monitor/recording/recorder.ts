@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { utcOffsetNs } from '../../clock.ts';
 import { WarpgaugeError } from '../../errors.ts';
-import type { Sampler, SamplerStats, StateRow, TableInfo } from '../types.ts';
+import type { SampledBatch, Sampler, SamplerStats, StateRow, TableInfo } from '../types.ts';
 import { ClockWatch } from './clock-watch.ts';
 import { FlightRing } from './flight-ring.ts';
 import { type RecordingEnd, removeRecording } from './manifest.ts';
@@ -184,9 +184,7 @@ export class Recorder implements Recording {
     if (signal?.aborted === true) onAbort();
     const timer = setInterval(() => void this.#tick(), TICK_MS);
     try {
-      for await (const { table, batch } of this.#sampler) {
-        await this.#exclusive(() => this.#take(table, batch));
-      }
+      for await (const given of this.#sampler) await this.#exclusive(() => this.#take(given));
     } catch (error) {
       this.#fail(error);
     } finally {
@@ -197,10 +195,11 @@ export class Recorder implements Recording {
     return this.#exclusive(() => this.#finish());
   }
 
-  async #take(table: string, batch: Parameters<RecordingPart['write']>[1]): Promise<void> {
+  async #take(given: SampledBatch): Promise<void> {
     if (this.#error !== null) return;
+    const { table, batch } = given;
     // What a flight recorder writes has all states, however old.
-    if (this.#ring !== null) return table === 'state' ? undefined : this.#ring.add(table, batch);
+    if (this.#ring !== null) return table === 'state' ? undefined : this.#ring.add(given);
     const { maxBytes, rotateMs } = this.#options;
     // Before the batch, not after it: there is no part without rows.
     if (rotateMs !== null && performance.now() - this.#partStarted >= rotateMs) {
@@ -220,7 +219,6 @@ export class Recorder implements Recording {
     try {
       await this.#exclusive(async () => {
         if (this.#error !== null) return;
-        this.#ring?.note(this.#sampler.stats());
         await this.#part?.tick(this.#sampler.stats());
       });
     } catch (error) {
@@ -276,10 +274,10 @@ export class Recorder implements Recording {
 
   async #dump(ring: FlightRing): Promise<string> {
     this.#number++;
-    const stats = this.#sampler.stats();
-    const { batches, before } = ring.contents();
+    const { batches, countsOf } = ring.contents();
+    const stats = countsOf(this.#sampler.stats());
     const part = await RecordingPart.create({
-      ...this.#partOptions(join(this.dir, partName(this.#number)), before ?? zeroOf(stats)),
+      ...this.#partOptions(join(this.dir, partName(this.#number)), zeroOf(stats)),
       part: this.#number,
       live: false,
     });
