@@ -130,6 +130,13 @@ std::vector<NvmlInstance> ReadInstances(const NvmlTable& table, NvmlDevice devic
   return instances;
 }
 
+std::string NvmlText(NvmlReturn (*function)(NvmlDevice, char*, unsigned),
+                     NvmlDevice device,
+                     unsigned size) {
+  char text[96] = {};
+  return function != nullptr && function(device, text, size) == kNvmlSuccess ? text : "";
+}
+
 bool SaysSimulated(const std::string& text) { return text.find("Simulated") != std::string::npos; }
 
 }  // namespace warpgauge

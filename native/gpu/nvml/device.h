@@ -48,6 +48,11 @@ std::vector<NvmlFoundDevice> FindDevices(const NvmlTable& table,
 // numbering are normal.
 std::vector<NvmlInstance> ReadInstances(const NvmlTable& table, NvmlDevice device);
 
+// A text that a device tells of itself; empty where there is none.
+std::string NvmlText(NvmlReturn (*function)(NvmlDevice, char*, unsigned),
+                     NvmlDevice device,
+                     unsigned size);
+
 // True for texts that a simulated driver gives: "Simulated NVIDIA H200".
 bool SaysSimulated(const std::string& text);
 

@@ -9,9 +9,10 @@ namespace {
 
 constexpr int64_t kCapsNs[] = {1'000'000'000, 10'000'000'000, 60'000'000'000};
 constexpr double kLongestNs = 86'400e9;
-// What needs the GPU's own processor takes 80 us and more, what the driver answers from a shared
-// page 15 us at most (H200): the first gives way, as far as a minute, before the second is touched.
-constexpr int64_t kDearNs = 80'000;
+// Credit that is not used is kept for so long.
+constexpr double kSavedNs = 500e6;
+// A call that waits asks again at its next tick: each second, by default.
+constexpr int64_t kForgottenNs = 3'000'000'000;
 
 int64_t RoundUpTo(double interval, int64_t wanted) {
   const double times = std::ceil(std::min(interval, kLongestNs) / static_cast<double>(wanted));
@@ -50,6 +51,35 @@ double ShareOf(const std::vector<CallDemand>& demands, const std::vector<int64_t
   return share;
 }
 
+void CallBudget::Accrue(int64_t now_ns) {
+  if (accrued_ns_ != 0 && now_ns > accrued_ns_) {
+    const double rate = share_ * kPlannedPart;
+    credit_ns_ += static_cast<double>(now_ns - accrued_ns_) * rate;
+    credit_ns_ = std::min(credit_ns_, kSavedNs * share_);
+  }
+  accrued_ns_ = std::max(accrued_ns_, now_ns);
+}
+
+void CallBudget::Charge(int64_t now_ns, int64_t cost_ns) {
+  Accrue(now_ns);
+  credit_ns_ -= static_cast<double>(cost_ns);
+}
+
+int64_t CallBudget::WaitNs(int64_t now_ns, int64_t due_ns) {
+  Accrue(now_ns);
+  due_ns = std::max<int64_t>(due_ns, 1);
+  // Nobody may want any more what was first.
+  if (now_ns - first_asked_at_ns_ > kForgottenNs) first_due_ns_ = 0;
+  const bool is_first = first_due_ns_ == 0 || due_ns <= first_due_ns_;
+  if (is_first) {
+    first_due_ns_ = credit_ns_ >= 0 ? 0 : due_ns;
+    first_asked_at_ns_ = now_ns;
+  }
+  if (credit_ns_ >= 0) return is_first ? 0 : 1;
+  const double wait_ns = -credit_ns_ / (share_ * kPlannedPart);
+  return static_cast<int64_t>(std::min(wait_ns, kLongestNs)) + 1;
+}
+
 std::vector<int64_t> PlanSchedule(const std::vector<CallDemand>& demands, double share) {
   std::vector<int64_t> intervals(demands.size());
   for (size_t i = 0; i < demands.size(); i++) intervals[i] = demands[i].wanted_ns;
@@ -64,7 +94,7 @@ std::vector<int64_t> PlanSchedule(const std::vector<CallDemand>& demands, double
       for (const size_t i : dearest) {
         const CallDemand& call = demands[i];
         if (intervals[i] <= 0 || call.exempt || intervals[i] >= cap) continue;
-        if ((call.cost_ns >= kDearNs) != dear) continue;
+        if ((call.cost_ns >= kDearCallNs) != dear) continue;
         const double total = ShareOf(demands, intervals);
         if (total <= share) {
           GiveBack(demands, share, dearest, &intervals);

@@ -19,6 +19,7 @@
 #include "gpu/nvml/pcie_bytes.h"
 #include "gpu/nvml/processes.h"
 #include "gpu/nvml/sample_clock.h"
+#include "gpu/nvml/schedule.h"
 #include "gpu/nvml/scheme.h"
 
 namespace warpgauge {
@@ -44,11 +45,15 @@ struct MetricState {
   int64_t probed_ns = 0;    // what it cost at the start
   int64_t interval_ns = 0;  // by the schedule; 0: nobody wants it
   int64_t next_due_ns = 0;
-  int64_t read_ns = 0;  // when it was last asked
+  int64_t waiting_since_ns = 0;  // for the budget of its GPU; 0: it does not
+  int64_t read_ns = 0;           // when it was last asked
   uint64_t read_count = 0;
   uint32_t dropped = 0;                // see MetricCall
   NvmlReturn given_up = kNvmlSuccess;  // not success: never asked again, this is why
   bool by_slow_thread = false;         // too dear for the thread of the fast table
+  bool can_wait = false;  // for the budget of its GPU: dear, and not what was asked for
+  bool exempt = false;    // outside the budget
+  int64_t wanted_ns = 0;  // the shortest interval that a sampler asks for
   int64_t reported_interval_ns = 0;
 };
 
@@ -91,6 +96,7 @@ struct GpuDevice {
   NvmlReturn code = kNvmlSuccess;
   int64_t retry_ns = 0, backoff_ns = 0;
   double link_bytes_per_second = 0;
+  CallBudget budget;
   bool mig = false;
   bool found = false;  // has a handle: asleep devices have none until they wake
   [[nodiscard]] const std::string& Key() const { return uuid.empty() ? pci_address : uuid; }
@@ -228,7 +234,7 @@ class NvmlSession : public Shared {
   static void RunWorker(void* argument);
   static void RunSupervisor(void* argument);
 
-  // ---- threads (session.cc) ----
+  // ---- threads (session.cc, session_ticks.cc) ----
   Status StartWorker(WorkerRole role, GpuDevice* only);  // mutex held
   void WorkerLoop(NvmlWorker& worker);
   void Supervise();
@@ -251,7 +257,7 @@ class NvmlSession : public Shared {
   void LoopEvents(NvmlWorker& worker);
   void LoopThroughput(NvmlWorker& worker);
 
-  // ---- devices (session_devices.cc) ----
+  // ---- devices (session_devices.cc, session_plan.cc, session_states.cc, session_upkeep.cc) ----
   bool BringUp(NvmlWorker& worker);
   bool Enumerate(NvmlWorker& worker, const std::vector<NvmlFoundDevice>& found);
   bool ProbeTarget(NvmlWorker& worker, GpuTarget& target);
@@ -270,11 +276,13 @@ class NvmlSession : public Shared {
   void PlanAll();                                                     // mutex held
   void Plan(GpuDevice& device);                                       // mutex held
   // Tells every sampler that wants the target.
-  void Report(const GpuTarget& target, GpuTable table, const StateChange& change);  // mutex held
-  void ReportNulls(GpuSubscription& subscription);                                  // mutex held
+  void Report(const GpuTarget& target, GpuTable table, const StateChange& change);   // mutex held
+  void ReportUnavailable(const GpuTarget& target, GpuTable table, NvmlReturn code);  // mutex held
+  void ReportNulls(GpuSubscription& subscription);                                   // mutex held
   [[nodiscard]] static bool Wants(const GpuSubscription& subscription, const GpuTarget& target);
 
-  // ---- reading (session_read.cc); false: the thread was left behind ----
+  // ---- reading (session_read.cc, session_pcie.cc, session_events.cc); false: the thread was left
+  // behind ----
   void CollectTargets(NvmlWorker& worker, GpuTable table);
   bool ReadTable(NvmlWorker& worker, GpuTable table, int64_t tick_ns);
   bool ReadMetric(NvmlWorker& worker, GpuTarget& target, size_t metric, int64_t tick_ns);

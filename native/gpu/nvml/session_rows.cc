@@ -52,6 +52,8 @@ void NvmlSession::WriteValueRows(GpuSubscription& subscription, GpuTable table, 
   const std::vector<GpuMetric>& metrics = GpuMetrics();
   const std::vector<GpuColumn>& columns = ValueColumns(table);
   const uint32_t first_column = FirstValueColumn(table);
+  const GpuSubscription::Cadence& cadence = subscription.cadence[index];
+  writer->NoteTick(cadence.ticks - 1, cadence.missed);
   if (!writer->BeginTick(time_ns, static_cast<uint32_t>(count))) return;
   for (const auto& target : targets_) {
     if (!has_row(*target) || !writer->BeginRow(time_ns)) continue;
@@ -129,6 +131,8 @@ void NvmlSession::PublishRows(NvmlWorker& worker, GpuTable table, int64_t tick_n
       continue;
     }
     const int64_t now_ns = MonotonicNs();
+    const GpuSubscription::Cadence& cadence = subscription->cadence[index];
+    writer->NoteTick(cadence.ticks == 0 ? 0 : cadence.ticks - 1, cadence.missed);
     if (!writer->BeginTick(now_ns, rows)) continue;
     const auto begin = [&](const GpuTarget& target, int64_t time_ns) {
       if (!writer->BeginRow(time_ns)) return false;
