@@ -1,5 +1,6 @@
 /*
- * Work for a GPU in known amounts, for the tests that read its counters: nothing of this project is in it.
+ * Work for a GPU in known amounts, for the tests that read its counters: nothing of this project is
+ * in it.
  *
  *   gpu_load LIBCUDA DEVICE
  *
@@ -9,12 +10,11 @@
  *   spin SECONDS        keeps every multiprocessor busy
  * Times are CLOCK_MONOTONIC in ns: {"bytes":N,"begin_ns":N,"end_ns":N}. Ends with its input.
  */
-#include <dlfcn.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#define PROGRAM "gpu_load"
+#include "cuda_driver.h"
 
 /* Counts clock ticks, so that no compiler can drop the loop; read by the driver's own compiler. */
 static const char kSpin[] =
@@ -25,24 +25,6 @@ static const char kSpin[] =
     "again:\n  mov.u64 %now, %clock64;\n  sub.u64 %now, %now, %begin;\n"
     "  setp.lt.u64 %more, %now, %ticks;\n  @%more bra again;\n  ret;\n}\n";
 
-static void* library;
-
-static void* Find(const char* name) {
-  void* address = dlsym(library, name);
-  if (address == NULL) {
-    fprintf(stderr, "gpu_load: libcuda lacks %s\n", name);
-    exit(1);
-  }
-  return address;
-}
-
-static void Check(int result, const char* what) {
-  if (result != 0) {
-    fprintf(stderr, "gpu_load: %s failed with CUresult %d\n", what, result);
-    exit(1);
-  }
-}
-
 static long long Now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -51,50 +33,33 @@ static long long Now(void) {
 
 int main(int argc, char** argv) {
   enum { kMost = 1 << 30 };
-  int (*init)(unsigned);
-  int (*device_get)(int*, int);
-  int (*retain)(void**, int);
-  int (*set_current)(void*);
-  int (*mem_alloc)(uint64_t*, size_t);
-  int (*host_alloc)(void**, size_t, unsigned);
-  int (*to_device)(uint64_t, const void*, size_t, void*);
-  int (*to_host)(void*, uint64_t, size_t, void*);
-  int (*synchronize)(void*);
   int (*module_load)(void**, const void*);
   int (*module_function)(void**, void*, const char*);
-  int (*launch)(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*,
-                void**, void**);
-  void *context, *host, *module, *function;
+  int (*launch)(void*,
+                unsigned,
+                unsigned,
+                unsigned,
+                unsigned,
+                unsigned,
+                unsigned,
+                unsigned,
+                void*,
+                void**,
+                void**);
+  Cuda cuda;
+  void *host, *module, *function;
   uint64_t memory;
-  int device;
   char line[128];
   if (argc != 3) {
     fprintf(stderr, "usage: gpu_load LIBCUDA DEVICE\n");
     return 2;
   }
-  library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
-  if (library == NULL) {
-    fprintf(stderr, "gpu_load: %s\n", dlerror());
-    return 1;
-  }
-  *(void**)&init = Find("cuInit");
-  *(void**)&device_get = Find("cuDeviceGet");
-  *(void**)&retain = Find("cuDevicePrimaryCtxRetain");
-  *(void**)&set_current = Find("cuCtxSetCurrent");
-  *(void**)&mem_alloc = Find("cuMemAlloc_v2");
-  *(void**)&host_alloc = Find("cuMemHostAlloc");
-  *(void**)&to_device = Find("cuMemcpyHtoDAsync_v2");
-  *(void**)&to_host = Find("cuMemcpyDtoHAsync_v2");
-  *(void**)&synchronize = Find("cuStreamSynchronize");
-  *(void**)&module_load = Find("cuModuleLoadData");
-  *(void**)&module_function = Find("cuModuleGetFunction");
-  *(void**)&launch = Find("cuLaunchKernel");
-  Check(init(0), "cuInit");
-  Check(device_get(&device, atoi(argv[2])), "cuDeviceGet");
-  Check(retain(&context, device), "cuDevicePrimaryCtxRetain");
-  Check(set_current(context), "cuCtxSetCurrent");
-  Check(mem_alloc(&memory, kMost), "cuMemAlloc");
-  Check(host_alloc(&host, kMost, 0), "cuMemHostAlloc");
+  cuda = OpenCuda(argv[1], atoi(argv[2]));
+  *(void**)&module_load = Find(&cuda, "cuModuleLoadData");
+  *(void**)&module_function = Find(&cuda, "cuModuleGetFunction");
+  *(void**)&launch = Find(&cuda, "cuLaunchKernel");
+  Check(cuda.mem_alloc(&memory, kMost), "cuMemAlloc");
+  Check(cuda.host_alloc(&host, kMost, 0), "cuMemHostAlloc");
   Check(module_load(&module, kSpin), "cuModuleLoadData");
   Check(module_function(&function, module, "spin"), "cuModuleGetFunction");
   memset(host, 1, kMost);
@@ -110,10 +75,11 @@ int main(int argc, char** argv) {
       if (piece == 0 || piece > kMost) return 2;
       begin = Now();
       for (; done + piece <= total; done += piece) {
-        Check(to_gpu ? to_device(memory, host, piece, NULL) : to_host(host, memory, piece, NULL),
+        Check(to_gpu ? cuda.to_device(memory, host, piece, NULL)
+                     : cuda.to_host(host, memory, piece, NULL),
               "copy");
       }
-      Check(synchronize(NULL), "cuStreamSynchronize");
+      Check(cuda.synchronize(NULL), "cuStreamSynchronize");
       end = Now();
     } else if (sscanf(line, "spin %lf", &seconds) == 1) {
       uint64_t ticks = 20000000; /* about 10 ms */
@@ -122,7 +88,7 @@ int main(int argc, char** argv) {
       begin = Now();
       do {
         Check(launch(function, 1056, 1, 1, 256, 1, 1, 0, NULL, arguments, NULL), "cuLaunchKernel");
-        Check(synchronize(NULL), "cuStreamSynchronize");
+        Check(cuda.synchronize(NULL), "cuStreamSynchronize");
         end = Now();
       } while ((double)(end - begin) / 1e9 < seconds);
     } else {
