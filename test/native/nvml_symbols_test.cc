@@ -273,6 +273,7 @@ Status ReasonsOf(const std::string& library, std::map<std::string, std::string>*
   const Result<std::unique_ptr<Source>> source = OpenGpuSource(request, states);
   if (!source.ok()) return source.status;
   for (const TableSpec& table : source.value->tables()) {
+    (*reasons)[QualifiedName(table.suffix, "devices")] = std::to_string(table.rows_per_tick);
     for (const ColumnSpec& column : table.columns) {
       if (column.nullable) (*reasons)[QualifiedName(table.suffix, column.name)] = column.reason;
     }

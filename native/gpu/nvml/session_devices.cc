@@ -83,17 +83,21 @@ GpuTarget* NvmlSession::AddTarget(GpuDevice* device, const std::string& uuid) {
 }
 
 bool NvmlSession::Enumerate(NvmlWorker& worker, const std::vector<NvmlFoundDevice>& found) {
-  for (const NvmlFoundDevice& one : found) {
+  for (size_t i = 0; i < found.size(); i++) {
+    const NvmlFoundDevice& one = found[i];
+    // Without an address (a driver that lacks the function) their order tells them apart.
+    const std::string address =
+        one.pci_address.empty() ? "index " + std::to_string(i) : one.pci_address;
     GpuDevice* device = nullptr;
     {
       const std::unique_lock<std::mutex> lock(mutex_);
       for (const auto& known : devices_) {
-        if (known->pci_address == one.pci_address) device = known.get();
+        if (known->pci_address == address) device = known.get();
       }
       if (device == nullptr) {
         devices_.push_back(std::make_unique<GpuDevice>());
         device = devices_.back().get();
-        device->pci_address = one.pci_address;
+        device->pci_address = address;
       }
       if (one.asleep) device->state = GpuState::kAsleep;
       if (one.handle == nullptr && !one.asleep) {
