@@ -1,4 +1,5 @@
 import { WarpgaugeError } from '../errors.ts';
+import { knownTables } from './known-sources.ts';
 import { sample } from './sampler.ts';
 import type { SourceDescriptor } from './sources/descriptor.ts';
 import { SOURCES } from './sources/registry.ts';
@@ -54,7 +55,7 @@ export interface ListedSource {
     readonly help: string;
     readonly expects: string;
   }[];
-  /** Why it cannot be had here, or null. */
+  /** Why it cannot be had here, or null. Its tables are then those that it has elsewhere. */
   readonly unavailable: {
     readonly code: string;
     readonly message: string;
@@ -108,7 +109,10 @@ function listTable(info: TableInfo, sampler: Sampler): ListedTable {
   };
 }
 
-function why(error: unknown): ListedSource['unavailable'] {
+/** `ERR_NO_DRIVER`: `no_driver`, as in rows of `state`. */
+const reasonOf = (code: string): string => code.replace(/^ERR_/, '').toLowerCase();
+
+function why(error: unknown): NonNullable<ListedSource['unavailable']> {
   if (!(error instanceof WarpgaugeError)) throw error;
   return { code: error.code, message: error.message, fix: error.fix ?? null };
 }
@@ -129,6 +133,12 @@ async function listSource(
       expects: option.expects,
     })),
   };
+  // What it would give is told all the same: each field says why it is not here.
+  const lacking = (unavailable: NonNullable<ListedSource['unavailable']>): ListedSource => ({
+    ...about,
+    unavailable,
+    tables: knownTables(name, reasonOf(unavailable.code)),
+  });
   const measure = async (durationMs: number): Promise<ListedSource> => {
     await using sampler = await open({
       sources: [{ source: name, options: standard, intervalMs: MEASURE_INTERVAL_MS }],
@@ -142,14 +152,8 @@ async function listSource(
     const tables = sampler.tables
       .filter(({ source }) => source === name)
       .map((info) => listTable(info, sampler));
-    return {
-      ...about,
-      unavailable:
-        state === undefined || tables.length > 0
-          ? null
-          : { code: 'ERR_UNAVAILABLE', message: state.reason, fix: null },
-      tables,
-    };
+    if (state === undefined || tables.length > 0) return { ...about, unavailable: null, tables };
+    return lacking({ code: 'ERR_UNAVAILABLE', message: state.reason, fix: null });
   };
   try {
     const listed = await measure(MEASURE_MS);
@@ -161,7 +165,7 @@ async function listSource(
     if (slowest <= MEASURE_MS || slowest > LONGEST_MEASURED_MS) return listed;
     return await measure(slowest + MEASURE_MS);
   } catch (error) {
-    return { ...about, unavailable: why(error), tables: [] };
+    return lacking(why(error));
   }
 }
 

@@ -12,7 +12,7 @@ function rate(hz: number | null): string {
   return hz >= 1000 ? `${significant(hz / 1000)} kHz` : `${significant(hz)} Hz`;
 }
 
-function tableLines(table: ListedTable, paint: Paint, width: number): string[] {
+function tableLines(table: ListedTable, isHere: boolean, paint: Paint, width: number): string[] {
   const { name, kind, grain, simulated, costP50Ns, costP99Ns, highestHz, fields } = table;
   const cost =
     costP50Ns === null
@@ -20,7 +20,12 @@ function tableLines(table: ListedTable, paint: Paint, width: number): string[] {
       : `; a tick costs ${duration(costP50Ns)} (p99 ${duration(costP99Ns)}), highest rate ${rate(highestHz)}`;
   const about = `${kind}, ${grain || 'one row per tick'}; ${numberOf(fields.length, 'field')}${cost}`;
   return [
-    ...wrap(`table ${name}${simulated ? ' (Simulated)' : ''}: ${about}`, width, '  ', '    '),
+    ...wrap(
+      `table ${name}${simulated ? ' (Simulated)' : ''}${isHere ? '' : ' (not here)'}: ${about}`,
+      width,
+      '  ',
+      '    ',
+    ),
     ...formatTable(
       [{ title: 'field' }, { title: 'unit' }, { title: 'kind', spare: true }, { title: 'from' }],
       fields.map((field) => ({
@@ -28,7 +33,7 @@ function tableLines(table: ListedTable, paint: Paint, width: number): string[] {
           field.name,
           field.unit,
           field.kind,
-          field.reason === null
+          field.reason === null || !isHere
             ? field.source
             : { text: `null here: ${field.reason}`, style: 'yellow' as const },
         ],
@@ -53,7 +58,10 @@ function sourceLines(source: ListedSource, paint: Paint, width: number): string[
     );
     if (unavailable.fix !== null) lines.push(`  fix: ${printable(unavailable.fix)}`);
   }
-  return [...lines, ...tables.flatMap((table) => tableLines(table, paint, width))];
+  return [
+    ...lines,
+    ...tables.flatMap((table) => tableLines(table, unavailable === null, paint, width)),
+  ];
 }
 
 /** `warpgauge sources` */

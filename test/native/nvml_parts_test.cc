@@ -154,7 +154,7 @@ TEST_CASE("no 10 s hold more driver time than the share, and every call is made"
     for (const Call& call : calls) {
       CAPTURE(call.cost_ns);
       // None starves, though all took a quarter longer than the plan knows.
-      CHECK(call.made >= kSteps * kStepNs / call.interval_ns / 3);
+      CHECK(call.made >= kSteps * kStepNs / call.interval_ns / 4);
     }
   }
 }

@@ -1,0 +1,62 @@
+// node scripts/known-sources.mjs: writes schemas/known-sources.json, the tables that sources have where nothing is lacking:
+// what `warpgauge sources` lists of a source that a machine does not have. From recorded trees, the fake NVML and this
+// machine (as root), which has perf events. test/monitor/sources-list.test.ts holds it to the sources.
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const load = (path) => import(pathToFileURL(join(root, path)).href);
+const { listSourcesWith } = await load('dist/monitor/sources-list.js');
+const { sample } = await load('dist/monitor/sampler.js');
+const { SOURCES } = await load('dist/monitor/sources/registry.js');
+
+/** Read where the source runs, and not in a tree. */
+const HERE = ['perf', 'page-faults', 'process', 'gpu'];
+const trees = readdirSync(join(root, 'test/fixtures/proc'), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map(({ name }) => join(root, 'test/fixtures/proc', name));
+
+const folder = mkdtempSync(join(tmpdir(), 'warpgauge-known-'));
+writeFileSync(join(folder, 'script'), 'nvml.fans = 1\n');
+process.env.WARPGAUGE_FAKE_SCRIPT = join(folder, 'script');
+process.env.WARPGAUGE_NVML = join(root, 'out/debug/fake/nvml-13.2/libnvidia-ml.so.1');
+
+const fieldsOf = ({ tables }) => tables.reduce((sum, { fields }) => sum + fields.length, 0);
+const sources = [];
+for (const descriptor of SOURCES) {
+  let best = null;
+  for (const tree of HERE.includes(descriptor.name) ? [''] : trees) {
+    process.env.WARPGAUGE_ROOT = tree;
+    const [listed] = (await listSourcesWith(sample, [descriptor])).sources;
+    if (best === null || fieldsOf(listed) > fieldsOf(best)) best = listed;
+  }
+  if (fieldsOf(best) === 0) throw new Error(`${best.name}: ${best.unavailable?.message}`);
+  sources.push({
+    ...best,
+    unavailable: null,
+    tables: best.tables.map((table) => ({
+      ...table,
+      simulated: false,
+      samples: 0,
+      costP50Ns: null,
+      costP99Ns: null,
+      highestHz: null,
+      fields: table.fields.map((field) => ({
+        ...field,
+        source: field.source.replace(/, read every \d+ ms$/, ''),
+        reason: null,
+      })),
+    })),
+  });
+}
+rmSync(folder, { recursive: true });
+// One line per table: whoever reviews a change sees which.
+const text = JSON.stringify({ schema: 'warpgauge/sources/1', sources }, null, 1)
+  .replace(/\n {5,}/g, ' ')
+  .replace(/ {2,}/g, ' ');
+writeFileSync(join(root, 'schemas/known-sources.json'), `${text}\n`);
+console.log(
+  `${sources.length} sources, ${sources.reduce((sum, source) => sum + fieldsOf(source), 0)} fields`,
+);
