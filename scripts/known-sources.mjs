@@ -1,7 +1,7 @@
 // node scripts/known-sources.mjs: writes schemas/known-sources.json, the tables that sources have where nothing is lacking:
 // what `warpgauge sources` lists of a source that a machine does not have. From recorded trees, the fake NVML and this
 // machine (as root), which has perf events. test/monitor/sources-list.test.ts holds it to the sources.
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -20,9 +20,18 @@ const trees = readdirSync(join(root, 'test/fixtures/proc'), { withFileTypes: tru
 
 const folder = mkdtempSync(join(tmpdir(), 'warpgauge-known-'));
 writeFileSync(join(folder, 'script'), 'nvml.fans = 1\n');
+// No recorded machine has a thermal zone. One makes the source name its fields, which do not depend on it.
+const zone = join(folder, 'tree/sys/class/thermal/thermal_zone0');
+mkdirSync(zone, { recursive: true });
+writeFileSync(join(zone, 'type'), 'x86_pkg_temp\n');
+writeFileSync(join(zone, 'temp'), '48500\n');
+trees.push(join(folder, 'tree'));
 process.env.WARPGAUGE_FAKE_SCRIPT = join(folder, 'script');
 process.env.WARPGAUGE_NVML = join(root, 'out/debug/fake/nvml-13.2/libnvidia-ml.so.1');
 
+const target = join(root, 'schemas/known-sources.json');
+// What cannot be read would be told out of the file that this makes.
+writeFileSync(target, JSON.stringify({ schema: 'warpgauge/sources/1', sources: [] }));
 const fieldsOf = ({ tables }) => tables.reduce((sum, { fields }) => sum + fields.length, 0);
 const sources = [];
 for (const descriptor of SOURCES) {
@@ -56,7 +65,7 @@ rmSync(folder, { recursive: true });
 const text = JSON.stringify({ schema: 'warpgauge/sources/1', sources }, null, 1)
   .replace(/\n {5,}/g, ' ')
   .replace(/ {2,}/g, ' ');
-writeFileSync(join(root, 'schemas/known-sources.json'), `${text}\n`);
+writeFileSync(target, `${text}\n`);
 console.log(
   `${sources.length} sources, ${sources.reduce((sum, source) => sum + fieldsOf(source), 0)} fields`,
 );

@@ -5,7 +5,12 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { sample } from '#lib/monitor/sampler';
 import { SOURCES } from '#lib/monitor/sources/registry';
-import { type ListedSource, listSourcesWith, type SourcesList } from '#lib/monitor/sources-list';
+import {
+  type ListedField,
+  type ListedSource,
+  listSourcesWith,
+  type SourcesList,
+} from '#lib/monitor/sources-list';
 import { FakeGpus, fakeLibrary, NEEDS_FAKE } from './gpu-fake.ts';
 
 const ROOT = fileURLToPath(new URL('../../../../', import.meta.url));
@@ -45,7 +50,7 @@ test('what is known of a source is what it has here', async () => {
       assert.ok(same !== undefined, table.name);
       assert.deepEqual([table.kind, table.grain, table.keys], [same.kind, same.grain, same.keys]);
       for (const field of table.fields) {
-        const twin = same.fields.find(({ name }) => name === field.name);
+        const twin: ListedField | undefined = same.fields.find(({ name }) => name === field.name);
         if (twin === undefined && NAMED_BY_THE_KERNEL.includes(source.name)) continue;
         assert.ok(
           twin !== undefined,
