@@ -122,9 +122,16 @@ function main(rows: number, columnCount: number, slabRows: number, rounds: numbe
   const slabs = Array.from({ length: Math.ceil(rows / slabRows) }, (_, index): NativeBatch => {
     const buffer = index === 0 ? first : first.slice(0);
     const left = Math.min(slabRows, rows - index * slabRows);
-    return { table: 0, rows: left, capacity: slabRows, buffer, ticks: 0,
-    missed: 0,
-    droppedBatches: 0, droppedRows: 0 };
+    return {
+      table: 0,
+      rows: left,
+      capacity: slabRows,
+      buffer,
+      ticks: 0,
+      missed: 0,
+      droppedBatches: 0,
+      droppedRows: 0,
+    };
   });
   const binding = { samplerLayout: () => layout } as unknown as Binding;
   const reader = new NativeTableReader(arrow, binding, 0, 0, {
