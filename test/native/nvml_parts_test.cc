@@ -159,6 +159,17 @@ TEST_CASE("no 10 s hold more driver time than the share, and every call is made"
   }
 }
 
+TEST_CASE("a call that stalls keeps the others waiting for 10 s at most") {
+  CallBudget budget;
+  budget.SetShare(0.005);
+  CHECK(budget.WaitNs(kMs, kMs) == 0);
+  budget.Charge(2 * kMs, 5'000 * kMs);
+  const int64_t wait_ns = budget.WaitNs(2 * kMs, 2 * kMs);
+  CHECK(wait_ns > 9'900 * kMs);
+  CHECK(wait_ns <= 10'000 * kMs + 1);
+  CHECK(budget.WaitNs(2 * kMs + wait_ns, 2 * kMs) == 0);
+}
+
 TEST_CASE("a link's rate by generation and width") {
   CHECK(PcieBytesPerSecond(5, 16) == doctest::Approx(63.015e9).epsilon(0.001));
   CHECK(PcieBytesPerSecond(3, 16) == doctest::Approx(15.754e9).epsilon(0.001));

@@ -11,6 +11,7 @@ constexpr int64_t kCapsNs[] = {1'000'000'000, 10'000'000'000, 60'000'000'000};
 constexpr double kLongestNs = 86'400e9;
 // Credit that is not used is kept for so long.
 constexpr double kSavedNs = 500e6;
+constexpr double kLongestDebtNs = 10e9;
 // A call that waits asks again at its next tick: each second, by default.
 constexpr int64_t kForgottenNs = 3'000'000'000;
 
@@ -63,6 +64,8 @@ void CallBudget::Accrue(int64_t now_ns) {
 void CallBudget::Charge(int64_t now_ns, int64_t cost_ns) {
   Accrue(now_ns);
   credit_ns_ -= static_cast<double>(cost_ns);
+  // One call that stalled for a second must not silence the others for minutes.
+  credit_ns_ = std::max(credit_ns_, -kLongestDebtNs * share_ * kPlannedPart);
 }
 
 int64_t CallBudget::WaitNs(int64_t now_ns, int64_t due_ns) {
