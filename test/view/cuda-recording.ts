@@ -267,7 +267,7 @@ function counterTables(seconds: number, hertz: number, plan: Plan): MadeTable[] 
         column(
           'memory_used_bytes',
           'u64',
-          (n) => 2 ** 35 + Math.floor(gpuRows.at(n) / 2e9) * 512 * MIB,
+          (n) => 2 ** 35 + (Math.floor(gpuRows.at(n) / 2e9) % 24) * 512 * MIB,
           bytes,
         ),
       ],

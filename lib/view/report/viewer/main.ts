@@ -1,7 +1,7 @@
 import type { ReportMeta } from '../format.ts';
 import { listen, Navigation, timeAt } from './navigation.ts';
 import { make, Panel } from './panel.ts';
-import { colourOf, type Paper, type Plot, type TipLine } from './plot.ts';
+import { colourOf, type Paper, type Plot, type TipLine, type View } from './plot.ts';
 import { BusyPlot, CopyPlot } from './plot-copies.ts';
 import { LanePlot } from './plot-lanes.ts';
 import { LinePlot } from './plot-lines.ts';
@@ -70,6 +70,8 @@ class Page {
   #scheme: keyof typeof SCHEMES = 'auto';
   #hover: { x: number; clientX: number; clientY: number } | null = null;
   #copy = -1;
+  /** What the status says as long as the view stays where it was then. */
+  #said: { readonly view: View; readonly text: string } | null = null;
   #asked = false;
 
   constructor(root: HTMLElement, meta: ReportMeta, loaded: Loaded) {
@@ -164,7 +166,11 @@ class Page {
       panel.draw(view, paper, marks, this.#hover?.x ?? null, index === 0);
     }
     const step = timeStep(this.navigation.length / 100);
-    this.#status.textContent = `${offsetWords(view.from + offset, step)} to ${offsetWords(view.to + offset, step)}, ${durationWords(this.navigation.length, 3)}`;
+    const [from, to] = [view.from + offset, view.to + offset].map((at) => offsetWords(at, step));
+    this.#status.textContent =
+      this.#said?.view === view
+        ? this.#said.text
+        : `${from} to ${to}, ${durationWords(this.navigation.length, 3)}`;
     this.#showTip(paper);
     const isAll = view.from === whole.from && view.to === whole.to;
     // A page that was sent on with its address opens at the same place.
@@ -251,9 +257,9 @@ class Page {
     const start = copies.start[this.#copy] as number;
     const length = Math.max(copies.length[this.#copy] as number, 1000);
     this.navigation.show(start - 2 * length, start + 3 * length);
-    this.#draw();
     const facts = lanes.factsOf(this.#copy).map(({ label, value }) => `${label} ${value}`.trim());
-    this.#status.textContent = `copy ${(this.#copy + 1).toLocaleString('en-US')} at ${offsetWords(start + this.#meta.offset, 1)}: ${facts.join(', ')}`;
+    const where = `copy ${(this.#copy + 1).toLocaleString('en-US')} at ${offsetWords(start + this.#meta.offset, 1)}`;
+    this.#said = { view: this.navigation.view, text: `${where}: ${facts.join(', ')}` };
   }
 
   #key(event: KeyboardEvent): void {
