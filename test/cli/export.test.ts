@@ -54,6 +54,22 @@ test('export writes the files, prints what they are, and --json is one document 
   );
 });
 
+test('a chrome trace is one file, which --json describes', async () => {
+  const told = warpgauge(['export', dir, '--chrome-trace']);
+  assert.deepEqual([told.code, told.stderr], [0, '']);
+  assert.match(told.stdout, /run-chrome-trace\.json: [\d,]+ events, .*\n.*ui\.perfetto\.dev/);
+  assert.match(told.stdout, /^ *rich@2\.table +500 +Simulated/m);
+  const file = join(root, 'named.json');
+  const json = warpgauge(['export', dir, '--chrome-trace', file, '--all', '--json']);
+  const result = JSON.parse(json.stdout) as ExportResult;
+  assert.ok(validate(result), JSON.stringify(validate.errors));
+  assert.deepEqual([result.out, result.trace?.path], [file, file]);
+  assert.equal(result.trace?.bytes, (await stat(file)).size);
+  const again = warpgauge(['export', dir, '--chrome-trace', file]);
+  assert.equal(again.code, 1);
+  assert.match(again.stderr, /named\.json exists already \(ERR_OUTPUT\) - fix: .*--force/);
+});
+
 test('a torn recording is exported, and standard error says what is missing', async () => {
   const torn = join(root, 'torn');
   await cp(dir, torn, { recursive: true });
@@ -75,6 +91,11 @@ test('bad arguments and existing files get one line that says what to do', () =>
     [
       [dir, '--csv', '--arrow'],
       /one of --parquet, --csv, --arrow, --chrome-trace .*received "--csv --arrow"/,
+    ],
+    [[dir, '--csv', '--from', '1s'], /--chrome-trace beside it for --from .*"--csv"/],
+    [
+      [dir, '--chrome-trace', 'a.json', '--out', 'b.json'],
+      /one of --chrome-trace FILE and --out FILE/,
     ],
     [['--csv'], /missing required argument 'dir'/],
     [[dir, '--csv', '--table', 'rich'], /a table of .* but received "rich"/],

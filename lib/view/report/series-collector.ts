@@ -1,6 +1,7 @@
 import type { StepSeries } from '../../monitor/recording/step-series.ts';
 import type { Colours, ReportSeries } from './format.ts';
 import type { Packer } from './pack.ts';
+import { keyLabel } from './panels.ts';
 
 /**
  * Steps of one series that are kept as they are; of a longer series min, mean and max of as many bins of equal length.
@@ -63,10 +64,10 @@ export class SeriesCollector {
   }
 
   async pack(packer: Packer, label: string, colours: Colours): Promise<ReportSeries> {
-    const { table, column, key } = this.series;
+    const { table, column } = this.series;
     const about = {
       label,
-      origin: [table.name, column, key].filter((part) => part !== null).join(' '),
+      origin: [table.name, column, keyLabel(this.series)].filter((part) => part !== '').join(' '),
       colours,
       simulated: table.simulated,
       binNs: this.#binNs,

@@ -84,11 +84,18 @@ export class CopyPlot implements Plot {
     if (!this.#mirrored) return;
     context.font = '11px system-ui, sans-serif';
     context.textAlign = 'right';
-    context.textBaseline = 'top';
     context.fillStyle = paper.muted;
-    context.fillText('to the GPU ↑', width - 4, 2);
-    context.textBaseline = 'bottom';
-    context.fillText('from the GPU ↓', width - 4, height - 2);
+    // With a rim of paper, because copies may be behind them.
+    context.strokeStyle = paper.back;
+    context.lineWidth = 3;
+    for (const [text, baseline, y] of [
+      ['to the GPU ↑', 'top', 2],
+      ['from the GPU ↓', 'bottom', height - 2],
+    ] as const) {
+      context.textBaseline = baseline;
+      context.strokeText(text, width - 4, y);
+      context.fillText(text, width - 4, y);
+    }
   }
 
   tip(time: number, _height: number, nsPerPixel: number): readonly TipLine[] {
