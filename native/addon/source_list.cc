@@ -1,5 +1,6 @@
 #include "addon/source_list.h"
 
+#include "gpu/cupti/pm_source.h"
 #include "gpu/nvml/gpu_source.h"
 #include "os/cgroup_source.h"
 #include "os/cpu_source.h"
@@ -26,6 +27,7 @@ struct Entry {
 
 constexpr Entry kSources[] = {
     {"gpu", OpenGpuSource},
+    {"pm-sampling", OpenPmSource},
     {"perf", MakePerfSource},
     {"page-faults", PageFaultsSource::Open},
     {"process", MakeProcessSource},

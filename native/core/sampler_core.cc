@@ -36,6 +36,7 @@ const char* ReasonOf(const Status& status) {
       {"ERR_NO_DEVICE", "no_device"},
       {"ERR_PERMISSION", "no_permission"},
       {"ERR_GONE", "gone"},
+      {"ERR_BUSY", "busy"},
   };
   for (const auto& [code, reason] : kReasons) {
     if (std::strcmp(status.code(), code) == 0) return reason;

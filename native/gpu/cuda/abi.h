@@ -47,6 +47,7 @@ inline constexpr unsigned kCuStreamNonBlocking = 1;
 inline constexpr unsigned kCuEventDefault = 0;
 
 // Device attributes.
+inline constexpr int kCuClockRateKhz = 13;
 inline constexpr int kCuMultiprocessors = 16;
 inline constexpr int kCuComputeMajor = 75;
 inline constexpr int kCuComputeMinor = 76;
