@@ -45,6 +45,10 @@ class FakeDriver {
   }
   static std::string Cuda() { return Folder() + "/libcuda.so.1"; }
   static std::string Nvml() { return Folder() + "/libnvidia-ml.so.1"; }
+  // CUDA 13.0, or `generation` 12.8, 12.0, ... with what it exported.
+  static std::string Cupti(const std::string& generation = "") {
+    return Folder() + (generation.empty() ? "" : "/cupti-" + generation) + "/libcupti.so";
+  }
 
   // "cuStreamSynchronize() = 0" and so on, in order, without the time.
   [[nodiscard]] std::vector<std::string> Log() const {

@@ -307,7 +307,7 @@ FAKE_EXPORT void warpgauge_fake_cupti_event(enum fake_event event, void* context
 
 #include "cupti_activity.h"
 
-/* PM sampling (12.6 and later), where its file is there. */
-#if FAKE_CUPTI_GENERATION >= 1206 && __has_include("cupti_pm.h")
+/* PM sampling came with 12.6. */
+#if FAKE_CUPTI_GENERATION >= 1206
 #include "cupti_pm.h"
 #endif

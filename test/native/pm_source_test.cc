@@ -1,0 +1,516 @@
+// The source `pm-sampling` over the fake CUPTI: rates, times, losses, refusals, hangs.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/clock.h"
+#include "fake_driver.h"
+#include "gpu/cupti/pm_clock.h"
+#include "gpu/cupti/pm_source.h"
+#include "row_recorder.h"
+#include "sanitized.h"
+
+namespace warpgauge {
+namespace {
+
+constexpr int64_t kMs = 1'000'000;
+constexpr const char* kFirstGpu = "GPU-53494d55-4c41-5445-4400-000000000000";
+constexpr const char* kSecondGpu = "GPU-53494d55-4c41-5445-4400-000000000001";
+
+void SleepMs(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
+
+class States : public StateSink {
+ public:
+  void Report(StateChange change) override {
+    const std::unique_lock<std::mutex> lock(mutex_);
+    changes_.push_back(std::move(change));
+  }
+  [[nodiscard]] size_t Count(const std::string& state,
+                             const std::string& reason,
+                             const std::string& field = "*",
+                             const std::string& key = "*") const {
+    const std::unique_lock<std::mutex> lock(mutex_);
+    size_t count = 0;
+    for (const StateChange& change : changes_) {
+      if (change.state == state && change.reason == reason &&
+          (field == "*" || change.field == field) && (key == "*" || change.key == key)) {
+        count++;
+      }
+    }
+    return count;
+  }
+  [[nodiscard]] std::vector<StateChange> All() const {
+    const std::unique_lock<std::mutex> lock(mutex_);
+    return changes_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<StateChange> changes_;
+};
+
+using Options = std::map<std::string, std::string>;
+
+class Running {
+ public:
+  explicit Running(int64_t interval_ns = kMs,
+                   int64_t duration_ns = 0,
+                   Options options = {},
+                   bool start = true) {
+    SourceRequest request;
+    request.name = request.instance = "pm-sampling";
+    request.interval_ns = interval_ns;
+    request.options = std::move(options);
+    request.options.try_emplace("cuda", FakeDriver::Cuda());
+    request.options.try_emplace("cupti", FakeDriver::Cupti());
+    Result<std::unique_ptr<Source>> opened = OpenPmSource(request, states);
+    status = opened.status;
+    if (!opened.ok()) return;
+    source = std::move(opened.value);
+    std::vector<TableWriter*> writers;
+    for (const TableSpec& spec : source->tables()) {
+      recorders.push_back(std::make_unique<RowRecorder>(spec, 1024));
+      writers.push_back(&recorders.back()->writer());
+    }
+    if (!start) return;
+    start_ns = MonotonicNs() + 2 * kMs;
+    end_ns = duration_ns == 0 ? 0 : start_ns + duration_ns;
+    REQUIRE(source->Start(writers, start_ns, end_ns).ok());
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+
+  // Ends the writing: only then may the rows be read here.
+  void Stop() {
+    const int64_t begin_ns = MonotonicNs();
+    source->Stop();
+    CHECK(MonotonicNs() - begin_ns < 500 * kMs);
+  }
+  RowRecorder& rows() { return *recorders[0]; }
+  RowRecorder& stats() { return *recorders[1]; }
+
+  States states;
+  Status status;
+  std::unique_ptr<Source> source;
+  std::vector<std::unique_ptr<RowRecorder>> recorders;
+  int64_t start_ns = 0, end_ns = 0;
+};
+
+std::string Text(const Running& running) {
+  return std::string(running.status.code()) + ": " + running.status.message() + " (" +
+         running.status.fix() + ")";
+}
+
+const ColumnSpec& ColumnOf(const Source& source, const std::string& name) {
+  for (const ColumnSpec& column : source.tables()[0].columns) {
+    if (column.name == name) return column;
+  }
+  REQUIRE_MESSAGE(false, name);
+  return source.tables()[0].columns[0];
+}
+
+TEST_CASE("one row per sample: values, windows and times") {
+  const FakeDriver driver("pm.pcie__read_bytes.sum = 4096\n");
+  Running running(kMs);
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  CHECK(running.source->tables()[0].simulated);
+  SleepMs(300);
+  running.Stop();
+  const int64_t stop_ns = MonotonicNs();
+  RowRecorder& rows = running.rows();
+  REQUIRE(rows.size() > (kSanitized ? 100 : 250));
+  int64_t before_ns = 0;
+  for (size_t i = 0; i < rows.size(); i++) {
+    CHECK(rows.Text(i, "gpu") == kFirstGpu);
+    CHECK(rows.U64(i, "window_ns") == 1'000'000);
+    CHECK(rows.U64(i, "pcie_read_bytes") == 4096);
+    const int64_t time_ns = *rows.Time(i);
+    CHECK(time_ns >= running.start_ns);
+    CHECK(time_ns < stop_ns);
+    if (i > 0) CHECK(std::llabs(time_ns - before_ns - kMs) < 20'000);
+    before_ns = time_ns;
+    // The fake's number of the sample; the outlier, number 0, is left out.
+    const auto number = *rows.U64(i, "pcie_write_bytes") / 1000;
+    CHECK(number >= 1);
+    CHECK(*rows.F64(i, "sm_active_ratio") ==
+          doctest::Approx(static_cast<double>(number % 101) / 100));
+    CHECK(*rows.U64(i, "pcie_write_bytes") == number * 1000);
+    if (i > 0) CHECK(*rows.U64(i - 1, "pcie_write_bytes") / 1000 == number - 1);
+  }
+  // The newest sample is that of just now, on our clock.
+  CHECK(stop_ns - before_ns < 50 * kMs * (kSanitized ? 10 : 1));
+  CHECK(running.states.All().empty());
+}
+
+TEST_CASE("the end: nothing at or after it, all before it") {
+  const FakeDriver driver("");
+  Running running(kMs, 200 * kMs);
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  SleepMs(kSanitized ? 600 : 300);
+  running.Stop();
+  RowRecorder& rows = running.rows();
+  REQUIRE(rows.size() > 0);
+  CHECK(*rows.Time(rows.size() - 1) < running.end_ns);
+  CHECK(*rows.Time(rows.size() - 1) > running.end_ns - 3 * kMs);
+  // Every deadline is a row or missed.
+  const Source::Ticks ticks = running.source->ticks()[0];
+  CHECK(ticks.ticks == rows.size());
+  CHECK(std::llabs(static_cast<int64_t>(ticks.ticks + ticks.missed) - 200) <= 3);
+  // The counters were given back when it was over, without anybody closing it.
+  CHECK(driver.Count("cuptiPmSamplingDisable") == 1);
+  CHECK(driver.Count("cuptiProfilerDeInitialize") == 1);
+}
+
+TEST_CASE("rates from 1 to 20 kHz") {
+  for (const int64_t interval_ns : {1'000'000, 200'000, 100'000, 50'000}) {
+    CAPTURE(interval_ns);
+    const FakeDriver driver("");
+    Running running(interval_ns, 300 * kMs);
+    REQUIRE_MESSAGE(running.status.ok(), Text(running));
+    SleepMs(400);
+    running.Stop();
+    RowRecorder& rows = running.rows();
+    const auto deadlines = static_cast<size_t>(300 * kMs / interval_ns);
+    const Source::Ticks ticks = running.source->ticks()[0];
+    CHECK(ticks.ticks == rows.size());
+    if (kSanitized) continue;
+    CHECK(ticks.ticks + ticks.missed <= deadlines + 3);
+    CHECK(ticks.ticks > deadlines * 9 / 10);
+    const std::vector<std::string> log = driver.Log();
+    const std::string wanted =
+        "cuptiPmSamplingSetConfig(GH100, 67108864, " + std::to_string(interval_ns) + ", 1, 0) = 0";
+    CHECK(std::find(log.begin(), log.end(), wanted) != log.end());
+    const std::vector<Source::Cost> costs = running.source->costs();
+    REQUIRE(costs.size() == 1);
+    CHECK(costs[0].calls > 0);
+  }
+}
+
+TEST_CASE("several GPUs: rows of each, the last tick has one of each") {
+  const FakeDriver driver("devices = 2\npm_chip = GH100,AD102\n");
+  Running running(kMs);
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  CHECK(running.states.Count("unavailable", "not_supported", "nvlink_rx_bytes", kSecondGpu) == 1);
+  CHECK(running.states.Count("unavailable", "not_supported", "nvlink_rx_bytes", kFirstGpu) == 0);
+  CHECK(ColumnOf(*running.source, "nvlink_rx_bytes").reason.empty());
+  SleepMs(350);
+  // Before the stop, after which each writes what it held back.
+  RowRecorder& rows = running.rows();
+  running.Stop();
+  std::map<std::string, size_t> counts;
+  std::map<std::string, int64_t> last_ns;
+  for (size_t i = 0; i < rows.size(); i++) {
+    const std::string gpu = *rows.Text(i, "gpu");
+    counts[gpu]++;
+    CHECK(*rows.Time(i) > last_ns[gpu]);
+    last_ns[gpu] = *rows.Time(i);
+    CHECK(rows.IsNull(i, "nvlink_rx_bytes") == (gpu == kSecondGpu));
+  }
+  CHECK(counts.size() == 2);
+  CHECK(counts[kFirstGpu] > 50);
+  CHECK(counts[kSecondGpu] > 50);
+}
+
+TEST_CASE("only the GPUs that were named") {
+  const FakeDriver driver("devices = 2\n");
+  Running running(kMs, 0, {{"devices", kSecondGpu}});
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  SleepMs(250);
+  running.Stop();
+  REQUIRE(running.rows().size() > 0);
+  CHECK_FALSE(running.rows().RowWhere("gpu", kFirstGpu));
+  const Running unknown(kMs, 0, {{"devices", "GPU-1"}});
+  CHECK(unknown.status.code() == std::string("ERR_NO_DEVICE"));
+  CHECK(unknown.status.message().find(kFirstGpu) != std::string::npos);
+}
+
+TEST_CASE("what the chip lacks is null with the reason in the field") {
+  const FakeDriver driver("pm_chip = AD102\n");
+  Running running(kMs);
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  CHECK(ColumnOf(*running.source, "nvlink_rx_bytes").reason == "not_supported");
+  CHECK(ColumnOf(*running.source, "pcie_read_bytes").reason.empty());
+  CHECK(ColumnOf(*running.source, "pcie_read_bytes")
+            .source.starts_with("CUPTI pcie__read_bytes.sum"));
+  SleepMs(150);
+  running.Stop();
+  REQUIRE(running.rows().size() > 0);
+  CHECK(running.rows().IsNull(0, "nvlink_rx_bytes"));
+}
+
+TEST_CASE("a chip that only its clock can trigger is told so") {
+  const FakeDriver driver("pm_chip = GA100\npm_sys_clock_hertz = 500000000\n");
+  Running running(kMs);
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  // The fake driver tells no clock rate: 1 GHz is assumed, and the clock runs at half of it.
+  CHECK(running.states.Count("degraded", "clock_trigger", "window_ns") == 1);
+  CHECK(running.states.All()[0].code == 1'000'000);
+  SleepMs(150);
+  running.Stop();
+  REQUIRE(running.rows().size() > 0);
+  CHECK(running.rows().U64(0, "window_ns") == 2'000'000);
+}
+
+TEST_CASE("a hardware buffer that overflows is counted, said, and sampling goes on") {
+  // 1 MiB holds 16 samples of 64 KiB: at 1 kHz less than the 100 ms between two decodings.
+  const FakeDriver driver("pm_sample_bytes = 65536\n");
+  Running running(kMs, 0, {{"hardwareBufferBytes", "1048576"}});
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  SleepMs(700);
+  running.Stop();
+  CHECK(running.states.Count("degraded", "overflow", "", kFirstGpu) >= 2);
+  RowRecorder& stats = running.stats();
+  REQUIRE(stats.size() >= 1);
+  const size_t last = stats.size() - 1;
+  CHECK(*stats.U64(last, "overflows") >= 2);
+  CHECK(*stats.U64(last, "overflows") == running.states.Count("degraded", "overflow"));
+  // Set up anew after each, and not in a tight loop.
+  const size_t enabled = driver.Count("cuptiPmSamplingEnable");
+  CHECK(enabled >= 2);
+  CHECK(enabled <= 6);
+}
+
+TEST_CASE("an overflow once: rows before and after, the gap counted as lost") {
+  // Decoding hangs for longer than the buffer lasts.
+  const FakeDriver driver(
+      "pm_sample_bytes = 8192\nlatency_us.cuptiPmSamplingDecodeData@300 = "
+      "400000\nlatency_us.cuptiPmSamplingDecodeData@600 = 0\n");
+  Running running(kMs, 0, {{"hardwareBufferBytes", "1048576"}});
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  SleepMs(1600);
+  running.Stop();
+  REQUIRE(running.states.Count("degraded", "overflow") == 1);
+  RowRecorder& rows = running.rows();
+  int64_t longest_ns = 0;
+  for (size_t i = 1; i < rows.size(); i++) {
+    longest_ns = std::max(longest_ns, *rows.Time(i) - *rows.Time(i - 1));
+  }
+  CHECK(longest_ns > 100 * kMs);
+  RowRecorder& stats = running.stats();
+  const auto lost = static_cast<int64_t>(*stats.U64(stats.size() - 1, "lost_samples"));
+  CHECK(lost >= longest_ns / kMs - 5);
+  CHECK(*stats.U64(stats.size() - 1, "samples") == rows.size());
+  CHECK(*rows.Time(rows.size() - 1) - *rows.Time(0) > 900 * kMs);
+}
+
+TEST_CASE("a full image loses samples: counted and said") {
+  // 10 kHz: an image of 364 samples, and a decoding that takes 100 ms.
+  const FakeDriver driver("latency_us.cuptiPmSamplingDecodeData@100 = 100000\n");
+  Running running(100'000);
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  SleepMs(900);
+  running.Stop();
+  CHECK(running.states.Count("degraded", "image_full", "", kFirstGpu) == 1);
+  RowRecorder& stats = running.stats();
+  CHECK(*stats.U64(stats.size() - 1, "lost_samples") > 500);
+  CHECK(*stats.U64(stats.size() - 1, "without_time") > 0);
+}
+
+TEST_CASE("refusals name what to do") {
+  struct Case {
+    const char* script;
+    const char* code;
+    const char* fix;
+  };
+  const Case cases[] = {
+      {"error.cuptiPmSamplingEnable = 35@1\n", "ERR_PERMISSION", "NVreg_RestrictProfilingToAdmin"},
+      {"error.cuptiPmSamplingGetCounterAvailability = 35@1\n", "ERR_PERMISSION", "CAP_PERFMON"},
+      {"error.cuptiPmSamplingEnable = 26@1\n", "ERR_BUSY", "dcgmi profile --pause"},
+      {"error.cuptiPmSamplingGetCounterAvailability = 26@1\n", "ERR_BUSY", "nsys"},
+      {"error.cuptiPmSamplingSetConfig = 41@1\n", "ERR_UNAVAILABLE", "confidential"},
+      {"error.cuptiPmSamplingEnable = 43@1\n", "ERR_UNAVAILABLE", "MIG"},
+      {"error.cuptiProfilerInitialize = 15@1\n", "ERR_UNAVAILABLE", "newer than the driver"},
+      {"error.cuptiPmSamplingEnable = 999@1\n", "ERR_CUPTI", "dmesg"},
+      {"pm_chip = GV100\n", "ERR_UNAVAILABLE", "Turing"},
+      {"error.cuptiPmSamplingSetConfig = 8@1\n", "ERR_NO_MEMORY", "hardwareBufferBytes"},
+      {"devices = 0\n", "ERR_NO_DEVICE", "nvidia-smi -L"},
+  };
+  for (const Case& refused : cases) {
+    CAPTURE(refused.script);
+    const FakeDriver driver(refused.script);
+    const Running running;
+    CAPTURE(Text(running));
+    CHECK(running.status.code() == std::string(refused.code));
+    CHECK(running.status.fix().find(refused.fix) != std::string::npos);
+    // Nothing stays taken.
+    CHECK(driver.Count("cuptiPmSamplingDisable") == (driver.Count("cuptiPmSamplingSetConfig") > 0));
+  }
+}
+
+TEST_CASE("a GPU that cannot be had does not stop the others") {
+  const FakeDriver driver("devices = 2\npm_chip = GV100,GH100\n");
+  Running running(kMs);
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  CHECK(running.states.Count("unavailable", "not_supported", "", kFirstGpu) == 1);
+  SleepMs(250);
+  running.Stop();
+  CHECK(running.rows().size() > 50);
+  CHECK_FALSE(running.rows().RowWhere("gpu", kFirstGpu));
+}
+
+TEST_CASE("bad options") {
+  const FakeDriver driver("");
+  for (const Options& options :
+       {Options{{"hardwareBufferBytes", "12"}}, Options{{"hardwareBufferBytes", "1MiB"}}}) {
+    const Running running(kMs, 0, options);
+    CHECK(running.status.code() == std::string("ERR_INVALID_ARGUMENT"));
+  }
+  CHECK(Running(2'000'000'000).status.code() == std::string("ERR_INVALID_ARGUMENT"));
+  const Running missing(kMs, 0, {{"cupti", "/nowhere/libcupti.so.13"}});
+  CHECK(missing.status.code() == std::string("ERR_LIBRARY_MISSING"));
+  CHECK(missing.status.fix().find("WARPGAUGE_CUPTI") != std::string::npos);
+  CHECK(driver.Count("cuInit") == 0);  // nothing is started for nothing
+}
+
+TEST_CASE("a second sampler of this process is told who has the counters") {
+  const FakeDriver driver("");
+  Running first;
+  REQUIRE_MESSAGE(first.status.ok(), Text(first));
+  {
+    const Running second;
+    CHECK(second.status.code() == std::string("ERR_BUSY"));
+    CHECK(second.status.message().find("this process") != std::string::npos);
+  }
+  first.Stop();
+  Running third(kMs, 0, {}, false);
+  CHECK_MESSAGE(third.status.ok(), Text(third));
+  // Opened and never started: given back all the same.
+  third.source.reset();
+  CHECK(driver.Count("cuptiPmSamplingEnable") == driver.Count("cuptiPmSamplingDisable"));
+  CHECK(driver.Count("cuptiProfilerInitialize") == driver.Count("cuptiProfilerDeInitialize"));
+}
+
+TEST_CASE("a lost GPU is said with its code; the other goes on") {
+  const FakeDriver driver("error.cuptiPmSamplingDecodeData@300 = 9@1\n");
+  Running running(kMs);
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  SleepMs(700);
+  running.Stop();
+  REQUIRE(running.states.Count("lost", "lost", "", kFirstGpu) == 1);
+  CHECK(running.states.All().back().code == 9);
+  CHECK(running.rows().size() > 50);
+}
+
+TEST_CASE("a hanging decoding: the other GPU goes on, stop returns in time") {
+  const FakeDriver driver(
+      "devices = 2\npm_hang_device = 1\npm_hang_ms = 0\npm_hang_ms@200 = 3000\n");
+  {
+    Running running(kMs);
+    REQUIRE_MESSAGE(running.status.ok(), Text(running));
+    SleepMs(2700);
+    CHECK(running.states.Count("hung", "hung", "", kSecondGpu) == 1);
+    CHECK(running.states.Count("hung", "hung", "", kFirstGpu) == 0);
+    running.Stop();
+    RowRecorder& rows = running.rows();
+    size_t late = 0;
+    for (size_t i = 0; i < rows.size(); i++) {
+      const bool is_late = *rows.Time(i) > running.start_ns + 2000 * kMs;
+      if (is_late && rows.Text(i, "gpu") == kFirstGpu) late++;
+    }
+    CHECK(late > 100);
+  }
+  // What was left behind ends by itself and gives the counters back.
+  for (int i = 0; i < 400 && driver.Count("cuptiProfilerDeInitialize") == 0; i++) SleepMs(20);
+  CHECK(driver.Count("cuptiPmSamplingDisable") == 2);
+  CHECK(driver.Count("cuptiProfilerDeInitialize") == 1);
+}
+
+TEST_CASE("paused: the hardware stops, no rows, and nothing counts as lost") {
+  const FakeDriver driver("");
+  Running running(kMs);
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  SleepMs(250);
+  running.source->SetPaused(true);
+  const int64_t paused_ns = MonotonicNs();
+  SleepMs(300);
+  CHECK(driver.Count("cuptiPmSamplingStop") == 1);
+  running.source->SetPaused(false);
+  const int64_t resumed_ns = MonotonicNs();
+  SleepMs(250);
+  running.Stop();
+  RowRecorder& rows = running.rows();
+  size_t after = 0;
+  for (size_t i = 0; i < rows.size(); i++) {
+    const int64_t time_ns = *rows.Time(i);
+    CHECK((time_ns < paused_ns + (kSanitized ? 200 : 50) * kMs || time_ns > resumed_ns));
+    if (time_ns > resumed_ns) after++;
+  }
+  CHECK(after > 20);
+  CHECK(running.source->ticks()[0].missed < 100);
+}
+
+TEST_CASE("times that are not on CUPTI's clock are brought to ours and said") {
+  const FakeDriver driver("pm_clock_offset_ns = -3600000000000\n");
+  Running running(kMs);
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  SleepMs(350);
+  running.Stop();
+  const int64_t stop_ns = MonotonicNs();
+  CHECK(running.states.Count("degraded", "foreign_clock", "time", kFirstGpu) == 1);
+  RowRecorder& rows = running.rows();
+  REQUIRE(rows.size() > 50);
+  CHECK(stop_ns - *rows.Time(rows.size() - 1) < 300 * kMs);
+}
+
+TEST_CASE("statistics once a second and at the end") {
+  const FakeDriver driver("");
+  Running running(kMs, 1300 * kMs);
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  SleepMs(1450);
+  running.Stop();
+  RowRecorder& stats = running.stats();
+  REQUIRE(stats.size() == 3);
+  CHECK(stats.Text(2, "gpu") == kFirstGpu);
+  CHECK(*stats.U64(2, "samples") == running.rows().size());
+  CHECK(*stats.U64(2, "samples") > *stats.U64(1, "samples"));
+  CHECK(*stats.U64(2, "decodes") >= 10);
+  CHECK(*stats.U64(2, "decode_ns") > 0);
+  CHECK(*stats.U64(2, "evaluate_ns") > 0);
+  CHECK(*stats.F64(1, "image_ratio") > 0.1);
+  CHECK(*stats.U64(1, "backlog_ns") >= 90 * kMs);
+  const Source::Ticks ticks = running.source->ticks()[1];
+  CHECK(ticks.ticks + ticks.missed == 2);
+  CHECK(running.source->cpu_ns() > 0);
+}
+
+// ---- the clock alone ----
+
+TEST_CASE("a step of the realtime clock moves no window") {
+  PmClock clock;
+  constexpr int64_t kOffset = 1'700'000'000'000'000'000;
+  const auto pair = [](int64_t monotonic_ns, int64_t offset) {
+    return PmClock::Pair{monotonic_ns, monotonic_ns + 50 + offset, monotonic_ns + 100};
+  };
+  CHECK_FALSE(clock.Update(pair(1'000'000, kOffset)));
+  PmClock::Window window = clock.Convert(static_cast<uint64_t>(kOffset + 1'000'000),
+                                         static_cast<uint64_t>(kOffset + 2'000'000));
+  CHECK(window.start_ns == 1'000'000);
+  CHECK(window.end_ns == 2'000'000);
+  // An hour forward, 5 ms later; two windows were stamped before it, the others after.
+  const int64_t stepped = kOffset + 3'600'000'000'000;
+  CHECK(clock.Update(pair(6'000'000, stepped)));
+  for (int64_t i = 2; i < 6; i++) {
+    const int64_t offset = i < 4 ? kOffset : stepped;
+    window = clock.Convert(static_cast<uint64_t>(offset + i * 1'000'000),
+                           static_cast<uint64_t>(offset + (i + 1) * 1'000'000));
+    CHECK(window.end_ns == (i + 1) * 1'000'000);
+  }
+  CHECK_FALSE(clock.Update(pair(7'000'000, stepped + 20)));
+}
+
+TEST_CASE("a wide pair of readings does not spoil what is known") {
+  PmClock clock;
+  CHECK_FALSE(clock.Update({1000, 5'000'050, 1100}));
+  CHECK_FALSE(clock.Update({100'000, 5'990'000, 900'000}));  // scheduled away in between
+  CHECK(clock.Convert(5'000'050, 5'000'051).start_ns == 1050);
+}
+
+}  // namespace
+}  // namespace warpgauge
