@@ -14,10 +14,13 @@ export type ErrorCode =
   | 'ERR_NO_DEVICE'
   | 'ERR_CUDA'
   | 'ERR_NVML'
+  | 'ERR_CUPTI'
   | 'ERR_SYMBOL_MISSING'
   // sources of counters
   /** The machine lacks what a source needs (a cgroup v2 hierarchy, a PMU, a file): a state, not a fault. */
   | 'ERR_UNAVAILABLE'
+  /** Someone else holds what only one can have: the hardware counters of a GPU. */
+  | 'ERR_BUSY'
   | 'ERR_UNKNOWN_SOURCE'
   | 'ERR_UNKNOWN_EVENT'
   /** A process, cgroup or device that was named does not exist (any more). */

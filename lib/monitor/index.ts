@@ -35,6 +35,7 @@ export { numa } from './sources/numa.ts';
 export { type PageFaultsOptions, pageFaults } from './sources/page-faults.ts';
 export { type PcieOptions, pcie } from './sources/pcie.ts';
 export { type PerfOptions, perf } from './sources/perf.ts';
+export { type PmSamplingOptions, pmSampling } from './sources/pm-sampling.ts';
 export { pressure } from './sources/pressure.ts';
 export { type ProcessOptions, process } from './sources/process.ts';
 export { thermal } from './sources/thermal.ts';

@@ -133,7 +133,7 @@ export interface Sampler extends AsyncDisposable {
   pause(): void;
   /**
    * Asks for the rows so far at once, and not when they are `batchMs` old: for a dump of what just happened. Sources with
-   * threads or processes of their own (`gpu`) keep to `batchMs`.
+   * threads or processes of their own (`gpu`, `pm-sampling`) keep to `batchMs`.
    */
   flush(): void;
   resume(): void;

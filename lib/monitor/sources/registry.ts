@@ -10,6 +10,7 @@ import { numaDescriptor } from './numa.ts';
 import { pageFaultsDescriptor } from './page-faults.ts';
 import { pcieDescriptor } from './pcie.ts';
 import { perfDescriptor } from './perf.ts';
+import { pmSamplingDescriptor } from './pm-sampling.ts';
 import { pressureDescriptor } from './pressure.ts';
 import { processDescriptor } from './process.ts';
 import { thermalDescriptor } from './thermal.ts';
@@ -28,6 +29,7 @@ export const SOURCES: readonly SourceDescriptor[] = [
   pcieDescriptor,
   thermalDescriptor,
   gpuDescriptor,
+  pmSamplingDescriptor,
   perfDescriptor,
   pageFaultsDescriptor,
   processDescriptor,
