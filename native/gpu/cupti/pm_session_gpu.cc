@@ -87,9 +87,17 @@ void PmSession::GpuLoop(PmGpu& gpu) {
     next_ns = std::max(next_ns + period_ns, MonotonicNs());
   }
   if (is_sampling && !is_lost) StopSampling(gpu);
+  const int64_t now_ns = MonotonicNs();
   const std::unique_lock<std::mutex> lock(mutex_);
+  // What should have come after the last sample and did not.
+  if (gpu.last_end_ns != 0) {
+    const int64_t missing_ns =
+        (end_ns_ != 0 ? std::min(end_ns_, now_ns) : now_ns) - gpu.last_end_ns;
+    const int64_t windows = missing_ns / request_.settings.interval_ns;
+    if (windows > 0) gpu.counts.lost += static_cast<uint64_t>(windows);
+  }
   gpu.ended = true;
-  WriteHeld(MonotonicNs());
+  WriteHeld(now_ns);
 }
 
 bool PmSession::StartSampling(PmGpu& gpu) {

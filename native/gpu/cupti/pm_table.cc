@@ -156,8 +156,8 @@ Result<PmTable> ResolvePm(const SymbolFinder& find, const std::string& path) {
   PmTable table;
   table.path = path;
   std::string absent;
-#define WARPGAUGE_RESOLVE(name, required, argument)                       \
-  table.name = reinterpret_cast<CuptiResult (*)(argument*)>(find(#name)); \
+#define WARPGAUGE_RESOLVE(name, required, argument)                 \
+  table.name = reinterpret_cast<PmFunction<argument>>(find(#name)); \
   if ((required) && table.name == nullptr && absent.empty()) absent = #name;
   WARPGAUGE_PM_FUNCTIONS(WARPGAUGE_RESOLVE)
 #undef WARPGAUGE_RESOLVE
@@ -186,6 +186,7 @@ Result<PmTable> OpenPm(const std::string& override_path, int cuda_version) {
     if (CuptiSuitsDriver(major, cuda_version)) majors.push_back(std::to_string(major));
   }
   std::vector<std::string> names;
+  names.reserve(majors.size());
   for (const std::string& major : majors) names.push_back("libcupti.so." + major);
   for (const std::string& name : names) {
     if (!IsOpenAlready(name)) continue;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string>
-#include <type_traits>
 
 #include "core/status.h"
 #include "gpu/cuda/table.h"
@@ -9,10 +8,13 @@
 
 namespace warpgauge {
 
+template <typename Parameters>
+using PmFunction = CuptiResult (*)(Parameters*);
+
 // The functions of one libcupti that PM sampling needs, by their exported names. Plain data: copied
 // freely, any thread. The library behind it is never closed.
 struct PmTable {
-#define WARPGAUGE_DECLARE(name, required, argument) CuptiResult (*name)(argument*) = nullptr;
+#define WARPGAUGE_DECLARE(name, required, argument) PmFunction<argument> name = nullptr;
   WARPGAUGE_PM_FUNCTIONS(WARPGAUGE_DECLARE)
 #undef WARPGAUGE_DECLARE
 
