@@ -50,6 +50,7 @@ class FakeDriver {
     return Folder() + (generation.empty() ? "" : "/cupti-" + generation) + "/libcupti.so";
   }
 
+  [[nodiscard]] const std::string& log_path() const { return log_path_; }
   // "cuStreamSynchronize() = 0" and so on, in order, without the time.
   [[nodiscard]] std::vector<std::string> Log() const {
     std::vector<std::string> lines;

@@ -47,6 +47,12 @@ class PmClaims {
     uuids_.erase(uuid);
   }
 
+  // Nobody samples and the profiler is off.
+  [[nodiscard]] bool IsIdle() {
+    const std::unique_lock<std::mutex> lock(calls);
+    return users_ == 0;
+  }
+
   // Held during calls that begin or end the sampling of a GPU.
   std::mutex calls;
 

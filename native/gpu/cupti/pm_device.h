@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/cost_histogram.h"
@@ -25,7 +26,7 @@ struct PmSettings {
 // any call may hang, and `call` says which one for how long.
 class PmDevice {
  public:
-  PmDevice(const PmTable& table, size_t ordinal) : table_(table), ordinal_(ordinal) {}
+  PmDevice(PmTable table, size_t ordinal) : table_(std::move(table)), ordinal_(ordinal) {}
   PmDevice(const PmDevice&) = delete;
   PmDevice& operator=(const PmDevice&) = delete;
 

@@ -2,7 +2,7 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/cost_histogram.h"
@@ -17,7 +17,7 @@ inline constexpr size_t kMostPmQuantities = 16;
 
 // One GPU of a session, with the thread that samples it and everything that thread uses.
 struct PmGpu {
-  PmGpu(const PmTable& table, size_t ordinal) : device(table, ordinal) {}
+  PmGpu(PmTable table, size_t ordinal) : device(std::move(table), ordinal) {}
 
   PmSession* session = nullptr;
   PmDevice device;

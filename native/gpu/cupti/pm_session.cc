@@ -115,7 +115,7 @@ Status PmSession::FindGpus() {
   return Status::Ok();
 }
 
-Status PmSession::TakeCounters(PmGpu& gpu) {
+Status PmSession::TakeCounters(PmGpu& gpu) const {
   PmClaims& claims = PmClaims::Get();
   if (!claims.Claim(gpu.device.uuid)) {
     return Status("ERR_BUSY",

@@ -53,7 +53,7 @@ class PmSession final : public Shared {
 
   // ---- opening (pm_session.cc) ----
   Status FindGpus();
-  Status TakeCounters(PmGpu& gpu);
+  Status TakeCounters(PmGpu& gpu) const;
   void ReportNulls();
 
   // ---- the thread of a GPU (pm_session_gpu.cc) ----

@@ -17,7 +17,8 @@
  *   pm_clock_offset_ns = 0           added to the times of samples, not to cuptiGetTimestamp
  *   pm.<metric> = V                  its value (also `pm.<metric>@MS`); else it grows with the
  *                                    number of the sample: bytes 1000 * n, percent n modulo 101
- *   pm_hang_device = N, pm_hang_ms = T   decoding this device takes T ms longer
+ *   pm_hang_ms = T                   decoding number pm_hang_call (1) of device pm_hang_device (0)
+ *                                    since sampling was set up takes T ms longer, once
  *   error.cuptiPmSamplingEnable = 26@1   busy; 35: no privilege; any function, any code
  */
 #ifndef WARPGAUGE_TEST_FAKE_CUPTI_PM_H
@@ -42,6 +43,7 @@ typedef struct {
   int enabled, configured, running, stopped, broken, image_lost;
   int device;
   double interval_ns;
+  long decodings;
   uint64_t capacity;   /* samples of the hardware buffer */
   uint64_t start_time; /* on CUPTI's clock */
   int64_t start_mono_ns;
@@ -62,6 +64,7 @@ typedef struct {
 static pthread_mutex_t pm_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the following */
 static PmSampler pm_samplers[kMostPmDevices];
 static int pm_initialized;
+static int64_t pm_hung; /* start of the machine that has hung */
 
 /* Structs as CUDA 13.0 has them. */
 typedef struct {
@@ -540,13 +543,27 @@ static void PmFill(PmSampler* sampler, PmImage* image, int* stop) {
   }
 }
 
+/* Once in the life of a simulated machine. */
+static void PmHang(PmSampler* sampler) {
+  const long long ms = CuptiNumber("pm_hang_ms", 0), call = CuptiNumber("pm_hang_call", 1);
+  const long long device = CuptiNumber("pm_hang_device", 0);
+  int64_t machine;
+  int hangs;
+  if (ms == 0) return;
+  pthread_mutex_lock(&fake_lock);
+  machine = fake_start_ns;
+  pthread_mutex_unlock(&fake_lock);
+  pthread_mutex_lock(&pm_lock);
+  hangs = sampler - pm_samplers == device && ++sampler->decodings == call && pm_hung != machine;
+  if (hangs) pm_hung = machine;
+  pthread_mutex_unlock(&pm_lock);
+  if (hangs) FakeSleepUs((long)ms * 1000);
+}
+
 FAKE_EXPORT CuptiResult cuptiPmSamplingDecodeData(PmDecodeP* p) {
   CuptiResult code;
   PmImage* image;
-  if (p != NULL && p->sampler != NULL && CuptiNumber("pm_hang_ms", 0) != 0 &&
-      p->sampler - pm_samplers == CuptiNumber("pm_hang_device", 0)) {
-    FakeSleepUs((long)CuptiNumber("pm_hang_ms", 0) * 1000);
-  }
+  if (p != NULL && p->sampler != NULL) PmHang(p->sampler);
   code = PM_ENTER_SAMPLER(cuptiPmSamplingDecodeData, 45);
   if (code == 0) {
     image = (PmImage*)(void*)p->image;
