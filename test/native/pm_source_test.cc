@@ -98,6 +98,7 @@ class Running {
     REQUIRE(source->Start(writers, start_ns, end_ns).ok());
   }
   ~Running() {
+    if (source == nullptr) return;
     source.reset();
     // A thread that got no CPU in time gives the counters back later.
     CHECK(WaitFor([] { return PmClaims::Get().IsIdle(); }));
@@ -421,6 +422,7 @@ TEST_CASE("a second sampler of this process is told who has the counters") {
   CHECK_MESSAGE(third.status.ok(), Text(third));
   // Opened and never started: given back all the same.
   third.source.reset();
+  CHECK(WaitFor([] { return PmClaims::Get().IsIdle(); }));
   CHECK(driver.Count("cuptiPmSamplingEnable") == driver.Count("cuptiPmSamplingDisable"));
   CHECK(driver.Count("cuptiProfilerInitialize") == driver.Count("cuptiProfilerDeInitialize"));
 }
@@ -493,7 +495,9 @@ TEST_CASE("times that are not on CUPTI's clock are brought to ours and said") {
   RowRecorder& rows = running.rows();
   REQUIRE(rows.size() >= 200);
   CHECK(*rows.Time(0) >= running.start_ns);
-  CHECK(*rows.Time(rows.size() - 1) <= stop_ns);
+  // The newest was taken to end when it was decoded: those after it can seem to end that much
+  // later.
+  CHECK(*rows.Time(rows.size() - 1) <= stop_ns + 5 * kMs);
 }
 
 TEST_CASE("statistics once a second and at the end") {
