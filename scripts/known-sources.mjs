@@ -34,7 +34,8 @@ const target = join(root, 'schemas/known-sources.json');
 writeFileSync(target, JSON.stringify({ schema: 'warpgauge/sources/1', sources: [] }));
 const fieldsOf = ({ tables }) => tables.reduce((sum, { fields }) => sum + fields.length, 0);
 const sources = [];
-for (const descriptor of SOURCES) {
+// Its tables are not recorded yet: they need the simulated CUPTI beside the simulated GPUs.
+for (const descriptor of SOURCES.filter(({ name }) => name !== 'pm-sampling')) {
   let best = null;
   for (const tree of HERE.includes(descriptor.name) ? [''] : trees) {
     process.env.WARPGAUGE_ROOT = tree;
