@@ -310,7 +310,7 @@ static int prepare_pool(struct wg_activity* activity) {
     }
     return 0;
   }
-  /* A pool of another size stays mapped: CUPTI may still write to it. */
+  wg_buffer_pool_drop(pool); /* stays mapped, and is forgotten, while CUPTI holds a buffer of it */
   return wg_buffer_pool_make(pool, bytes);
 }
 

@@ -1,7 +1,6 @@
 #include "buffer_pool.h"
 
 #include <linux/futex.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -19,19 +18,18 @@ int wg_buffer_pool_make(struct wg_buffer_pool* pool, uint32_t pool_bytes) {
   if (bytes < WG_SMALLEST_BUFFER_BYTES) bytes = WG_SMALLEST_BUFFER_BYTES;
   size_t count = ordinary / bytes;
   if (count > WG_MOST_BUFFERS) count = WG_MOST_BUFFERS;
-  /* Pages come when CUPTI first writes to them, zeroed. */
+  /* Pages come when CUPTI first writes to them, zeroed. The list of buffers stands before them. */
+  const size_t list = ((count + WG_DISCARDS) * sizeof *pool->buffers + 4095) / 4096 * 4096;
+  pool->mapped = list + count * bytes + discards;
   uint8_t* memory = mmap(NULL,
-                         count * bytes + discards,
+                         pool->mapped,
                          PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                          -1,
                          0);
   if (memory == MAP_FAILED) return -1;
-  pool->buffers = calloc(count + WG_DISCARDS, sizeof *pool->buffers);
-  if (pool->buffers == NULL) {
-    munmap(memory, count * bytes + discards);
-    return -1;
-  }
+  pool->buffers = (struct wg_buffer*)memory;
+  memory += list;
   pool->pool_bytes = pool_bytes;
   pool->count = (uint32_t)(count + WG_DISCARDS);
   for (uint32_t i = 0; i < pool->count; i++) {
@@ -42,6 +40,14 @@ int wg_buffer_pool_make(struct wg_buffer_pool* pool, uint32_t pool_bytes) {
     memory += buffer->bytes;
   }
   return 0;
+}
+
+void wg_buffer_pool_drop(struct wg_buffer_pool* pool) {
+  for (uint32_t i = 0; i < pool->count; i++) {
+    if (__atomic_load_n(&pool->buffers[i].state, __ATOMIC_ACQUIRE) != kFree) return;
+  }
+  if (pool->count != 0) munmap(pool->buffers, pool->mapped);
+  pool->count = 0;
 }
 
 struct wg_buffer* wg_buffer_pool_lend(struct wg_buffer_pool* pool) {

@@ -1,7 +1,7 @@
 /*
- * The buffers that CUPTI fills: one mapping, made once and never given back, because CUPTI may hold
- * buffers as long as the process lives. No locks: application threads ask for buffers, CUPTI's
- * threads bring them back filled, our one thread takes those in the order in which they came.
+ * The buffers that CUPTI fills: one mapping that is kept as long as CUPTI may hold a buffer of it.
+ * No locks: application threads ask for buffers, CUPTI's threads bring them back filled, our one
+ * thread takes those in the order in which they came.
  *
  * Besides the ordinary buffers there are a few small ones to discard: CUPTI gets them when all
  * others are under way, so that it always has one. What they hold is counted, not kept.
@@ -37,6 +37,7 @@ struct wg_buffer_pool {
   uint32_t count; /* discards included, which are the last */
   uint32_t pool_bytes;
   struct wg_buffer* buffers;
+  size_t mapped;
   uint64_t sequence; /* atomic */
   uint32_t signal;   /* atomic: changes when a buffer came or wg_buffer_pool_wake was called */
   uint32_t waiting;  /* atomic: our thread sleeps on `signal` */
@@ -44,6 +45,9 @@ struct wg_buffer_pool {
 
 /* 0 or -1: no memory. */
 int wg_buffer_pool_make(struct wg_buffer_pool* pool, uint32_t pool_bytes);
+
+/* Unmaps the pool if CUPTI has none of its buffers; no kind may be enabled. */
+void wg_buffer_pool_drop(struct wg_buffer_pool* pool);
 
 /* Any thread. NULL: even the discards are under way. The memory is zeroed. */
 struct wg_buffer* wg_buffer_pool_lend(struct wg_buffer_pool* pool);
