@@ -188,34 +188,25 @@ function counterTables(seconds: number, hertz: number, plan: Plan): MadeTable[] 
   ];
   const gauge = { kind: 'gauge', unit: '1' } as const;
   const bytes = { kind: 'gauge', unit: 'bytes' } as const;
+  const window = 'window_ns';
+  const moved = (n: number, perRequest: number): number =>
+    grown(pm.at(n + 1), perRequest) - grown(pm.at(n), perRequest);
+  const share = (n: number, least: number, swing: number, period: number): number =>
+    load(pm.at(n)) * (least + swing * wave(pm.at(n), period));
   return [
+    // As the hardware gives it: each row is what happened in the window that ends with it.
     madeTable(
       'pm-sampling',
       'sample',
-      pm.rows,
+      pm.rows - 1,
       [
-        time(pm.at),
+        time((n) => pm.at(n + 1)),
         gpu(),
-        column('pcie_read_bytes', 'u64', (n) => grown(pm.at(n), PCIE_PER_REQUEST), {
-          kind: 'counter',
-          unit: 'bytes',
-        }),
-        column('pcie_write_bytes', 'u64', (n) => grown(pm.at(n), 1.09 * MIB), {
-          kind: 'counter',
-          unit: 'bytes',
-        }),
-        column(
-          'sm_active_ratio',
-          'f64',
-          (n) => load(pm.at(n)) * (0.45 + 0.4 * wave(pm.at(n), 1.7)),
-          gauge,
-        ),
-        column(
-          'dram_active_ratio',
-          'f64',
-          (n) => load(pm.at(n)) * (0.1 + 0.3 * wave(pm.at(n), 0.9)),
-          gauge,
-        ),
+        column('window_ns', 'u64', (n) => pm.at(n + 1) - pm.at(n), { kind: 'gauge', unit: 'ns' }),
+        column('pcie_read_bytes', 'u64', (n) => moved(n, PCIE_PER_REQUEST), { ...bytes, window }),
+        column('pcie_write_bytes', 'u64', (n) => moved(n, 1.09 * MIB), { ...bytes, window }),
+        column('sm_active_ratio', 'f64', (n) => share(n, 0.45, 0.4, 1.7), { ...gauge, window }),
+        column('dram_read_ratio', 'f64', (n) => share(n, 0.1, 0.3, 0.9), { ...gauge, window }),
       ],
       pm.intervalMs,
     ),

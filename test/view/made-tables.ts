@@ -24,6 +24,8 @@ export interface MadeColumn {
   readonly type: 'time' | 'u64' | 'u32' | 'f64' | 'bool' | 'word';
   readonly kind?: 'key' | 'gauge' | 'counter' | 'state';
   readonly unit?: string;
+  /** Column with the length of the window that a value was measured over. */
+  readonly window?: string;
   /** Of a word: what the numbers of `value` mean. */
   readonly words?: readonly string[];
   readonly value: (n: number) => number | null;
@@ -55,7 +57,8 @@ export function madeTable(
   intervalMs: number | null = null,
 ): MadeTable {
   const fields = columns.map((column, index) => {
-    const meaning = { unit: column.unit ?? '', kind: column.kind ?? '', source: 'Simulated' };
+    const { unit = '', kind: what = '', window = '' } = column;
+    const meaning = { unit, kind: what, window, source: 'Simulated' };
     return new Field(
       column.name,
       typeOf(column, index),

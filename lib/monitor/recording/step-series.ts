@@ -1,5 +1,11 @@
 import { type Data, DataType, type Field, type RecordBatch } from '../../arrow.ts';
-import { type Halves, halvesReader, numberReader, validReader } from './cell-numbers.ts';
+import {
+  type Halves,
+  halvesReader,
+  type NumberReader,
+  numberReader,
+  validReader,
+} from './cell-numbers.ts';
 import type { RecordedTable } from './open-recording.ts';
 
 /** Entities of a table that are followed; more of them (processes, interfaces) are counted. */
@@ -17,22 +23,31 @@ export interface StepSeries {
   readonly keys: Readonly<Record<string, string>>;
   /** Unit of the values: of a counter per second. */
   readonly unit: string;
-  /** `rate`: of a counter, per second between two rows; `value`: of a gauge, from one row to the next. */
-  readonly of: 'rate' | 'value';
+  /**
+   * `rate`: of a counter, per second between two rows; `value`: of a gauge, from one row to the next; `window`: of what was
+   * measured over a window that ends with its row, which another column tells the length of.
+   */
+  readonly of: 'rate' | 'value' | 'window';
 }
 
 interface Followed {
   readonly series: StepSeries;
   /** Position among the measured columns. */
   readonly position: number;
+  /** Of a window: whether values are amounts, whose rate is drawn. */
+  readonly amount: boolean;
   lastHigh: number;
   lastLow: number;
-  /** -1: no row yet. */
+  /** -Infinity: no row yet. */
   lastTime: number;
 }
 
+/** Windows that follow each other within this share of their length leave no gap: their times are rounded to ns. */
+const SAME = 0.01;
+
 interface Cells extends Halves {
   readonly valid: (at: number) => boolean;
+  readonly window: NumberReader;
 }
 
 const words = new WeakMap<object, readonly string[]>();
@@ -62,9 +77,17 @@ export function isMeasured(field: Field, keys: readonly string[]): boolean {
   return DataType.isInt(field.type) || DataType.isFloat(field.type);
 }
 
+/** Column with the lengths of the windows that a column's values were measured over; -1: it was not. */
+function windowOf(field: Field, fields: readonly Field[]): number {
+  const name = field.metadata.get('window');
+  return name === undefined || !name.endsWith('_ns')
+    ? -1
+    : fields.findIndex((one) => one.name === name);
+}
+
 /**
  * The rows of a `sample` table as steps: a gauge holds from its row to the next one, a counter becomes its rate between two
- * rows and begins at the first of them. What a null, a reset counter or the end leaves open is NaN. Times are ns since `start`.
+ * rows and begins at the first of them, a window lies before its row. What a null, a reset counter or the end leaves open is NaN. Times are ns since `start`.
  */
 export class StepReader {
   /** Keys beyond the first 64, which are not followed. */
@@ -104,18 +127,25 @@ export class StepReader {
     const time = numberReader(columns[0] as Data, this.#start);
     const cells = this.#measured.map((index): Cells => {
       const data = columns[index] as Data;
-      return { ...halvesReader(data), valid: validReader(data) };
+      const window = columns[windowOf(batch.schema.fields[index] as Field, batch.schema.fields)];
+      const lasted = window === undefined ? () => Number.NaN : numberReader(window);
+      return { ...halvesReader(data), valid: validReader(data), window: lasted };
     });
     for (let at = 0; at < batch.numRows; at++) {
       const now = time(at);
       for (const followed of this.#of(columns, at)) {
-        const { valid, high, low } = cells[followed.position] as Cells;
+        const { valid, high, low, window } = cells[followed.position] as Cells;
         if (followed.series.of === 'rate') {
           if (valid(at)) this.#rate(followed, high(at), low(at), now);
           continue;
         }
-        followed.lastTime = now;
-        this.#sink(followed.series, now, valid(at) ? high(at) * 2 ** 32 + low(at) : Number.NaN);
+        const value = valid(at) ? high(at) * 2 ** 32 + low(at) : Number.NaN;
+        if (followed.series.of === 'window') {
+          this.#window(followed, value, now, window(at));
+        } else {
+          followed.lastTime = now;
+          this.#sink(followed.series, now, value);
+        }
       }
     }
   }
@@ -125,18 +155,30 @@ export class StepReader {
     const intervalNs = (this.#table.intervalMs ?? 0) * 1e6;
     for (const { series, lastTime } of [...this.#followed.values()].flat()) {
       // A rate is known up to the last row; a gauge holds until the next one would have come.
-      const until = series.of === 'rate' ? lastTime : lastTime + intervalNs;
-      if (lastTime >= 0) this.#sink(series, until, Number.NaN);
+      const until = series.of === 'value' ? lastTime + intervalNs : lastTime;
+      if (Number.isFinite(lastTime)) this.#sink(series, until, Number.NaN);
     }
+  }
+
+  #window(followed: Followed, value: number, end: number, lasted: number): void {
+    const { series, amount, lastTime } = followed;
+    if (!(lasted > 0) || end <= lastTime) return;
+    let begin = end - lasted;
+    // Nothing is known of windows that were lost; of two that overlap the later one begins where the earlier ends.
+    if (begin > lastTime + lasted * SAME && Number.isFinite(lastTime))
+      this.#sink(series, lastTime, Number.NaN);
+    else begin = Math.max(begin, lastTime);
+    followed.lastTime = end;
+    this.#sink(series, begin, amount ? (value * 1e9) / lasted : value);
   }
 
   #rate(followed: Followed, high: number, low: number, now: number): void {
     const { lastHigh, lastLow, lastTime } = followed;
-    if (lastTime >= 0 && now <= lastTime) return;
+    if (now <= lastTime) return;
     followed.lastHigh = high;
     followed.lastLow = low;
     followed.lastTime = now;
-    if (lastTime < 0) return;
+    if (!Number.isFinite(lastTime)) return;
     const gained = (high - lastHigh) * 2 ** 32 + (low - lastLow);
     // A counter that went back was reset (a device came anew): nothing is known of what lies between.
     const rate = gained < 0 ? Number.NaN : (gained * 1e9) / (now - lastTime);
@@ -165,19 +207,23 @@ export class StepReader {
       const { name, metadata } = fields[index] as Field;
       const counter = metadata.get('kind') === 'counter';
       const unit = metadata.get('unit') ?? '1';
+      const windowed = !counter && windowOf(fields[index] as Field, fields) >= 0;
+      // A share of a window is a share, watts are watts; bytes of a window are a rate.
+      const amount = windowed && ['bytes', 'joules'].includes(unit);
       return {
         series: {
           table: this.#table,
           column: name,
           key: this.#keys.length === 0 ? null : key,
           keys,
-          unit: counter ? perSecond(unit) : unit,
-          of: counter ? 'rate' : 'value',
+          unit: counter || amount ? perSecond(unit) : unit,
+          of: counter ? 'rate' : windowed ? 'window' : 'value',
         },
         position,
+        amount,
         lastHigh: 0,
         lastLow: 0,
-        lastTime: -1,
+        lastTime: Number.NEGATIVE_INFINITY,
       };
     });
     this.#followed.set(key, made);

@@ -107,9 +107,9 @@ export const PANELS: readonly PanelPlan[] = [
     choices: [
       [
         any('gpu', /^gpu_utilization_ratio$/, 'NVML: a kernel runs'),
-        { table: PM, column: /^(sm|tensor|dram)\w*_ratio$/, label: '$1' },
+        { table: PM, column: /^((?:sm|gr|tensor|dram)\w*)_ratio$/, label: '$1' },
       ],
-      [any('gpu\\.gpm', /^(sm|dram|graphics)\w*_ratio$/, '$1')],
+      [any('gpu\\.gpm', /^((?:sm|dram|graphics)\w*)_ratio$/, '$1')],
     ],
   },
   {

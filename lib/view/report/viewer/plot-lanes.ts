@@ -6,6 +6,14 @@ import { bytesWords, durationWords, valueWords } from './words.ts';
 const LANE = 20;
 const MOST_LANES = 14;
 
+/** Whether black reads better on a colour than white: by the luminance that eyes give to red, green and blue. */
+function isLight(colour: string): boolean {
+  const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) =>
+    Number.parseInt(colour.slice(at, at + 2), 16),
+  );
+  return 0.299 * red + 0.587 * green + 0.114 * blue > 140;
+}
+
 /** Every slice on its own, in lanes: copies by direction and memory kind, kernels by stream. */
 export class LanePlot implements Plot {
   readonly title: string;
@@ -78,16 +86,26 @@ export class LanePlot implements Plot {
       const text = this.#byPlace
         ? (about.names[value[at] as number] ?? '')
         : bytesWords(value[at] as number, 3);
-      this.#write(area, text, left, lane, wide);
+      this.#write(area, text, { left, wide, lane, on: context.fillStyle });
     }
   }
 
-  #write({ context, paper }: Area, text: string, left: number, lane: number, wide: number): void {
+  #write(
+    { context }: Area,
+    text: string,
+    place: {
+      readonly left: number;
+      readonly wide: number;
+      readonly lane: number;
+      readonly on: string;
+    },
+  ): void {
+    const { left, wide, lane, on } = place;
     context.save();
     context.beginPath();
     context.rect(left, lane * LANE, wide - 3, LANE);
     context.clip();
-    context.fillStyle = paper.dark ? '#000000' : '#ffffff';
+    context.fillStyle = isLight(on) ? '#000000' : '#ffffff';
     context.textAlign = 'left';
     context.fillText(text, left + 4, lane * LANE + LANE / 2 + 0.5);
     context.restore();
