@@ -402,6 +402,22 @@ export interface Binding {
   // native/addon/machine_addon.cc: system calls that Node has not
   /** flock, exclusive and without waiting: null when the lock is ours now, else errno (EWOULDBLOCK: another has it). */
   lockFile(fd: number): number | null;
+  /** CPUs on which thread `tid` may run; 0 is the calling thread. */
+  threadAffinity(tid: number): number[];
+  setThreadAffinity(tid: number, cpus: readonly number[]): void;
+  /** Of the calling thread; modes of native/memory/placement.h. */
+  memoryPolicy(): { readonly mode: number; readonly nodes: readonly number[] };
+  setMemoryPolicy(mode: number, nodes: readonly number[]): void;
+  /** For this process and its children from here on. */
+  setThpDisabled(disabled: boolean): void;
+  /** Binds a region to a node and moves its pages there. */
+  moveRegion(buffer: ArrayBuffer, node: number): void;
+  /** Where at most `most` pages of a region lie; node -1: not there. */
+  regionNodes(
+    buffer: ArrayBuffer,
+    most: number,
+  ): readonly (readonly [node: number, pages: number])[];
+  adviseRegion(buffer: ArrayBuffer, advice: number): void;
 
   // native/addon/mig_addon.cc: both initialize NVML for their own length and hold nothing in between
   /** All GPUs, or the one of `uuid`, as they are divided now. Errors as for readGpus. Changes nothing. */

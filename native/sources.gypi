@@ -126,6 +126,7 @@
       "native/memory/kernel_files.cc",
       "native/memory/page_kind.cc",
       "native/memory/page_proof.cc",
+      "native/memory/placement.cc",
       "native/memory/region.cc",
       "native/memory/smaps.cc"
     ],

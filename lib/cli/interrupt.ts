@@ -40,3 +40,13 @@ export function untilAborted(signal: AbortSignal): Promise<void> {
     );
   });
 }
+
+/** Aborts with the first of several. Not AbortSignal.any: in Node 20 what it gives may be collected before it aborts. */
+export function firstOf(...signals: readonly AbortSignal[]): AbortSignal {
+  const abort = new AbortController();
+  for (const signal of signals) {
+    if (signal.aborted) abort.abort();
+    signal.addEventListener('abort', () => abort.abort(), { once: true });
+  }
+  return abort.signal;
+}

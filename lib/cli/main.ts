@@ -38,6 +38,21 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./mig.ts')).registerMig,
   },
   {
+    name: 'thp',
+    description: 'transparent huge pages: show and set the policy, put back what was there',
+    load: async () => (await import('./thp.ts')).registerThp,
+  },
+  {
+    name: 'numa',
+    description: 'NUMA nodes and the GPUs on them',
+    load: async () => (await import('./numa.ts')).registerNuma,
+  },
+  {
+    name: 'run',
+    description: 'run a command near a GPU, on 4k, thp or 2m pages, and tell what it got',
+    load: async () => (await import('./run.ts')).registerRun,
+  },
+  {
     name: 'record',
     description: 'sample counters of the machine, a process or a command into a folder',
     load: async () => (await import('./record.ts')).registerRecord,

@@ -15,7 +15,7 @@ import {
   renderSettled,
 } from '../view/pages.ts';
 import { documentOf } from './document.ts';
-import { catchInterrupt, untilAborted } from './interrupt.ts';
+import { catchInterrupt, firstOf, untilAborted } from './interrupt.ts';
 import { print, printJson, renderOptions } from './output.ts';
 
 const SCHEMA = 'warpgauge/pages/1';
@@ -184,16 +184,6 @@ function whoGivesBack({ pid, reason }: GuardianReport, expires: string | null): 
   return pid === null
     ? `no guardian (${reason}): when nobody gives them back, warpgauge pages recover does`
     : `guardian: pid ${pid} gives them back ${when}`;
-}
-
-/** Not AbortSignal.any: in Node 20 what it gives may be collected before it aborts. */
-function firstOf(...signals: readonly AbortSignal[]): AbortSignal {
-  const abort = new AbortController();
-  for (const signal of signals) {
-    if (signal.aborted) abort.abort();
-    signal.addEventListener('abort', () => abort.abort(), { once: true });
-  }
-  return abort.signal;
 }
 
 function wholeNumber(name: string, text: string): number {

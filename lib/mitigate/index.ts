@@ -30,6 +30,8 @@ export {
   type MigTarget,
   mig,
 } from './mig.ts';
+export { type Numa, type NumaBinding, type NumaBindOptions, numa } from './numa.ts';
+export type { GpuPlace, NumaNode, NumaStatus } from './numa-topology.ts';
 export { type GrantedPages, PageRegion } from './page-region.ts';
 export type { PoolChange } from './pool-change.ts';
 export type { PersistentPools } from './pool-persistent.ts';
@@ -43,6 +45,9 @@ export type {
 } from './pool-return.ts';
 export type { PoolEntry, PoolStatus } from './pool-status.ts';
 export { type PagesStatus, type Pools, pools } from './pools.ts';
+export type { ProcessMemory } from './process-memory.ts';
+export { run } from './run.ts';
+export type { RunOptions, RunPages, RunResult } from './run-placed.ts';
 export {
   type Thp,
   type ThpChange,

@@ -363,6 +363,14 @@ Napi::Value ProveRegion(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
+RegionBytes BytesOfRegion(napi_env env, napi_value buffer) {
+  LiveRegion* live = FindRegion(env, buffer);
+  if (live == nullptr || IsDetached(env, buffer)) {
+    return {Status("ERR_CLOSED", "the region is closed"), nullptr, 0};
+  }
+  return {Status::Ok(), live->region.data(), live->region.mapped_bytes()};
+}
+
 void InitRegions(Napi::Env env, Napi::Object exports) {
   exports.Set("allocateRegion", Napi::Function::New(env, AllocateRegion, "allocateRegion"));
   exports.Set("releaseRegion", Napi::Function::New(env, ReleaseRegion, "releaseRegion"));
