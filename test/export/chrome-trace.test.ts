@@ -144,6 +144,21 @@ test('slices that cross go on further tracks, whatever order they come in', asyn
     { name: 'duration_ns', type: 'u64', value: (n) => (n % 10 === 9 ? null : 3e6) },
     { name: 'name', type: 'word', words: ['a "quoted"\nname', 'b'], value: (n) => n % 2 },
   ]);
+  // Every other one is a page fault, which has no length.
+  const unified = madeTable('cuda.unified_memory', 'span', 10, [
+    { name: 'time', type: 'time', value: (n) => n * 1e6 },
+    { name: 'duration_ns', type: 'u64', value: (n) => (n % 2 === 0 ? 5e5 : null) },
+    { name: 'pid', type: 'u32', value: () => PID },
+    { name: 'gpu', type: 'word', words: [GPU], value: () => 0 },
+    {
+      name: 'counter',
+      type: 'word',
+      words: ['bytes_htod', 'cpu_page_fault'],
+      value: (n) => n % 2,
+    },
+    { name: 'value', type: 'u64', value: (n) => 65_536 * (1 - (n % 2)) },
+    { name: 'address', type: 'u64', value: () => 2 ** 46 },
+  ]);
   // 250,000 faults in 100 ms: counted by the millisecond.
   const faults = madeTable('page-faults', 'event', 250_000, [
     { name: 'time', type: 'time', value: (n) => n * 400 },
@@ -158,15 +173,24 @@ test('slices that cross go on further tracks, whatever order they come in', asyn
   ]);
   await recordTables(
     odd,
-    [table.info, faults.info],
-    [...madeBatches([table], 20), ...madeBatches([faults])],
+    [table.info, unified.info, faults.info],
+    [...madeBatches([table], 20), ...madeBatches([unified, faults])],
   );
   const { trace } = await exportRecording(odd, {
     format: 'chrome-trace',
     out: join(root, 'odd.json'),
   });
   const { traceEvents } = readTrace(trace?.path ?? '');
-  const slices = traceEvents.filter(({ ph }) => ph === 'X');
+  const moved = traceEvents.filter(({ name }) => name === 'bytes htod');
+  assert.deepEqual(
+    moved.map(({ ph, dur, args }) => [ph, dur, args?.['value'], args?.['address']]),
+    Array.from({ length: 5 }, () => ['X', 500, 65_536, '0x400000000000']),
+  );
+  assert.equal(
+    traceEvents.filter(({ ph, name }) => ph === 'i' && name === 'cpu page fault').length,
+    5,
+  );
+  const slices = traceEvents.filter((event) => event.ph === 'X' && !moved.includes(event));
   assert.equal(slices.length, 54);
   assert.equal(new Set(slices.map(({ tid }) => tid)).size, 3, 'three at a time');
   const instants = traceEvents.filter(({ ph }) => ph === 'i');

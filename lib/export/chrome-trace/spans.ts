@@ -180,6 +180,29 @@ const describeMarker: Describe = (context, table, cells) => {
   });
 };
 
+const describeUnifiedMemory: Describe = (context, table, cells) => {
+  const [pid, gpu, counter] = [cells.number('pid'), cells.text('gpu'), cells.text('counter')];
+  const address = cells.text('address');
+  const args = argumentsOf([
+    ...columnsOf(cells, ['value', 'source_device', 'destination_device', 'pid']),
+    // Beyond 2^53, where a number of JSON is no longer exact.
+    [
+      'address',
+      (at) => (address(at) === null ? null : `0x${BigInt(address(at) ?? 0).toString(16)}`),
+    ],
+  ]);
+  return (at) => ({
+    process:
+      gpu(at) === null
+        ? hostProcess(context, table, pid(at))
+        : gpuProcess(context, table, gpu(at), Number.NaN),
+    track: 'unified memory',
+    order: 1000,
+    name: (counter(at) ?? 'unified memory').replaceAll('_', ' '),
+    args: args(at),
+  });
+};
+
 /** Any other table of spans: of the application (`span`), of a source that is not known here, or what CUPTI itself cost. */
 const describeOther: Describe = (context, table, cells) => {
   const aside = ['time', 'duration_ns', 'pid', 'name', 'tid'];
@@ -188,7 +211,9 @@ const describeOther: Describe = (context, table, cells) => {
     .filter((one) => !aside.includes(one));
   const args = argumentsOf(columns.map((column) => [column, cells.name(column)]));
   const [name, pid] = [cells.name('name'), cells.number('pid')];
-  const firstWord = table.schema.fields.find(({ type }) => DataType.isDictionary(type));
+  const firstWord = table.schema.fields.find(
+    (field) => DataType.isDictionary(field.type) && field.name !== 'gpu',
+  );
   const word = cells.text(firstWord?.name ?? '');
   const short = table.name.replace(/^cuda\./, '').replaceAll('_', ' ');
   return (at) => ({
@@ -209,6 +234,7 @@ const KNOWN: Readonly<Record<string, Describe>> = {
   'cuda.api': describeCall,
   'cuda.synchronization': describeSynchronization,
   'cuda.marker': describeMarker,
+  'cuda.unified_memory': describeUnifiedMemory,
 };
 
 /** Whether a row touches the piece of the recording that is exported. */
@@ -303,7 +329,7 @@ async function writeTable(
       } else {
         // A marker, or a page that moved in no time that CUPTI knows.
         const { process, track, order = 0, name, args } = batch.slice(index);
-        const tid = tracks.thread(process, `${track} moments`, track, order);
+        const tid = tracks.thread(process, `${track} moments`, `${track}, moments`, order);
         file.instant(process, tid, at, name, 't', args);
       }
       if (file.full) await file.flush();
