@@ -72,7 +72,7 @@ export function readAudit(stateDir: string): AuditRecord[] {
       throw error;
     }
     for (const line of text.split('\n')) {
-      const record = parse(line);
+      const record = parseAuditLine(line);
       if (record === null) continue;
       const key = `${record.transaction} ${record.step}`;
       found.delete(key);
@@ -82,7 +82,8 @@ export function readAudit(stateDir: string): AuditRecord[] {
   return [...found.values()];
 }
 
-function parse(line: string): AuditRecord | null {
+/** A line of the log; null where there is none: an empty or a cut one. */
+export function parseAuditLine(line: string): AuditRecord | null {
   if (line === '') return null;
   try {
     const value = JSON.parse(line) as AuditRecord;

@@ -42,7 +42,15 @@ const TYPES: readonly string[] = [
   'name',
   'text',
 ];
-const RESERVED: readonly string[] = ['state', 'mark', 'span', 'clock', 'manifest', 'environment'];
+const RESERVED: readonly string[] = [
+  'state',
+  'mark',
+  'span',
+  'clock',
+  'action',
+  'manifest',
+  'environment',
+];
 
 function columnOf(name: string, given: JsColumn | JsColumn['type'], isKey: boolean): Column {
   const { type, unit, kind, source } =

@@ -23,7 +23,7 @@ export interface RecordingRenderOptions extends RenderOptions {
 }
 
 /** Tables of the recorder that are empty in most recordings. */
-const ASIDE = ['mark', 'span', 'state'];
+const ASIDE = ['mark', 'span', 'state', 'action'];
 
 const grouped = (value: number | null): string =>
   value === null ? ABSENT : value.toLocaleString('en-US', { maximumFractionDigits: 0 });
@@ -193,7 +193,7 @@ export function renderRecording(
     ),
   );
   for (const { name, moved: columns, moreKeys, kind, rows } of summary.tables) {
-    if (['clock', 'state', 'mark'].includes(name) || rows === 0) continue;
+    if (['clock', 'state', 'mark', 'action'].includes(name) || rows === 0) continue;
     lines.push('', `  ${paint('bold', name)}${kind === 'sample' ? '' : ` (${kind}s)`}`);
     lines.push(...moved(columns, moreKeys, limit(COLUMNS), layout));
   }

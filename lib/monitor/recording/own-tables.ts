@@ -14,6 +14,7 @@ import {
   TimestampNanosecond,
   Utf8,
 } from '../../arrow.ts';
+import type { AuditRecord } from '../../audit.ts';
 import type { StateRow, TableInfo } from '../types.ts';
 
 /** Something that happened at a time, set by the script, by `warpgauge mark` or by the recorder itself. */
@@ -135,6 +136,57 @@ export function clockTable(): OwnTable {
       meaning: { unit: 'ns', source: 'adjtimex maxerror' },
     },
   ]);
+}
+
+/** `action`: changes that warpgauge made to the machine while recording. */
+export function actionTable(): OwnTable {
+  return new OwnTable('action', 'one row per change', [
+    TIME,
+    text('transaction'),
+    { name: 'step', type: new Int64() },
+    text('action'),
+    text('op'),
+    text('target'),
+    text('prior'),
+    text('asked'),
+    text('observed'),
+    text('outcome'),
+    { name: 'undoes', type: new Int64(), nullable: true },
+    text('error', true),
+    {
+      name: 'duration_ns',
+      type: new Int64(),
+      nullable: true,
+      meaning: { unit: 'ns', source: 'the audit log of warpgauge' },
+    },
+    text('reason'),
+    { name: 'pid', type: new Int64() },
+  ]);
+}
+
+/** Values of any kind are JSON, as in the log. */
+export function actionRow(
+  record: AuditRecord,
+  utcOffsetNs: bigint,
+): Readonly<Record<string, Cell>> {
+  const { undoes, duration_ns } = record;
+  return {
+    time: BigInt(record.monotonic_ns) + utcOffsetNs,
+    transaction: record.transaction,
+    step: BigInt(record.step),
+    action: record.action,
+    op: record.op,
+    target: record.target,
+    prior: JSON.stringify(record.prior),
+    asked: JSON.stringify(record.asked),
+    observed: JSON.stringify(record.observed),
+    outcome: record.outcome,
+    undoes: undoes === null ? null : BigInt(undoes),
+    error: record.error,
+    duration_ns: duration_ns === null ? null : BigInt(duration_ns),
+    reason: record.reason,
+    pid: BigInt(record.pid),
+  };
 }
 
 export function clockRow(

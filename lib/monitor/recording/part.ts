@@ -6,6 +6,7 @@ import { type EnvironmentRecord, environment } from '../../host/index.ts';
 import { processStart } from '../../host/process.ts';
 import { packageVersion } from '../../version.ts';
 import type { SamplerStats, StateRow, TableInfo, TableStats } from '../types.ts';
+import { ActionWatch } from './action-watch.ts';
 import type { ClockWatch } from './clock-watch.ts';
 import {
   bootId,
@@ -22,6 +23,8 @@ import {
 import { MarkInbox } from './mark-inbox.ts';
 import { outputError } from './output-error.ts';
 import {
+  actionRow,
+  actionTable,
   clockRow,
   clockTable,
   markRow,
@@ -101,6 +104,7 @@ export class RecordingPart {
   readonly #own = new Map<string, OwnTable>();
   #environment: EnvironmentRecord | null = null;
   #inbox: MarkInbox | null = null;
+  #actions: ActionWatch | null = null;
 
   private constructor(options: PartOptions) {
     this.dir = options.dir;
@@ -147,6 +151,7 @@ export class RecordingPart {
   async tick(stats: SamplerStats): Promise<void> {
     await this.#readClocks();
     await this.#takeMarks();
+    await this.#takeActions();
     for (const { file } of this.#written.values()) await file.flushOld();
     await writeManifest(this.dir, this.#manifest(stats, 'running', null, null));
   }
@@ -155,6 +160,7 @@ export class RecordingPart {
   async close(stats: SamplerStats, end: RecordingEnd): Promise<void> {
     await this.#readClocks();
     await this.#takeMarks();
+    await this.#takeActions();
     for (const written of this.#written.values()) written.sha256 = await written.file.close();
     await this.#inbox?.close();
     await writeManifest(this.dir, this.#manifest(stats, end, new Date().toISOString(), null));
@@ -190,7 +196,10 @@ export class RecordingPart {
       const file = await TableFile.create(join(dir, fileOf(info.name)), info.schema, options);
       this.#written.set(info.name, { info, file, sha256: null });
     }
-    if (live) this.#inbox = await MarkInbox.create(dir);
+    if (live) {
+      this.#inbox = await MarkInbox.create(dir);
+      this.#actions = new ActionWatch();
+    }
     await this.#readClocks();
     await writeManifest(dir, this.#manifest(this.#options.before, 'running', null, null));
   }
@@ -225,6 +234,23 @@ export class RecordingPart {
   async #takeMarks(): Promise<void> {
     const marks = (await this.#inbox?.take(this.#options.utcOffsetNs)) ?? [];
     await this.#append('mark', marks.map(markRow));
+  }
+
+  /** The table is made with its first row: most recordings see no change. */
+  async #takeActions(): Promise<void> {
+    const rows = this.#actions?.take() ?? [];
+    if (rows.length === 0) return;
+    if (!this.#own.has('action')) {
+      const own = actionTable();
+      const path = join(this.dir, fileOf('action'));
+      const file = await TableFile.create(path, own.info.schema, { holdMs: 0 });
+      this.#own.set('action', own);
+      this.#written.set('action', { info: own.info, file, sha256: null });
+    }
+    await this.#append(
+      'action',
+      rows.map((row) => actionRow(row, this.#options.utcOffsetNs)),
+    );
   }
 
   #manifest(

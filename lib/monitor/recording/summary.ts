@@ -7,7 +7,7 @@ import type { OpenRecording, RecordedTable } from './open-recording.ts';
 /** More entities than this in a table (processes, cgroups) are counted, not described. */
 const MAX_KEYS = 64;
 /** Tables of the recorder itself: their numbers are not measurements. */
-const OWN = ['clock', 'state', 'mark'];
+const OWN = ['clock', 'state', 'mark', 'action'];
 
 /** Numbers of one column, over the whole recording or over a section of it. */
 export interface ColumnSummary {
