@@ -313,6 +313,8 @@ export interface NativeTable {
   readonly grain: string;
   readonly intervalNs: number;
   readonly simulated: boolean;
+  /** The table of names that its ids point into; empty where it has none. Tables of one source may share it. */
+  readonly names: string;
   readonly columns: readonly NativeColumn[];
 }
 

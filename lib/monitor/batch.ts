@@ -91,10 +91,6 @@ export class NativeTableReader {
     this.#idColumn = columns.findIndex((column) => column.type === 'nameId');
   }
 
-  get hasNameIds(): boolean {
-    return this.#idColumn >= 0;
-  }
-
   batch(given: NativeBatch): RecordBatch {
     const { rows, buffer } = given;
     const layout = this.#layout(given.capacity);

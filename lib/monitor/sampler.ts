@@ -57,18 +57,23 @@ const SPAN: FedTableSpec = {
     column('attributes', 'text', { nullable: true }),
   ],
 };
-const namesOf = (table: TableInfo): FedTableSpec => ({
-  name: `${table.name}.name`,
-  source: table.source,
+const namesOf = (readers: readonly NativeTableReader[]): FedTableSpec => ({
+  name: readers[0]?.native.names ?? '',
+  source: readers[0]?.info.source ?? '',
   kind: 'event',
-  grain: `one row per new id of ${table.name}`,
-  simulated: table.simulated,
+  grain: `one row per new id of ${readers.map(({ info }) => info.name).join(', ')}`,
+  simulated: readers.some(({ info }) => info.simulated),
   columns: [TIME, column('id', 'u32', { unit: '' }), column('name', 'text')],
 });
 
 interface Waiter {
   readonly resolve: (result: IteratorResult<SampledBatch, undefined>) => void;
   readonly reject: (error: unknown) => void;
+}
+
+interface NameTeller {
+  readonly reader: NativeTableReader;
+  readonly table: FedTable;
 }
 
 /** What is left to ask of a sampler whose native half is gone. */
@@ -86,7 +91,8 @@ export class NativeSampler implements Sampler, Running {
   readonly #readers: readonly NativeTableReader[];
   readonly #fed: readonly FedTable[];
   readonly #isolated: readonly IsolatedFeed[];
-  readonly #names = new Map<NativeTableReader, FedTable>();
+  /** Where the names of a table are told, and by which reader: tables that share names have one. */
+  readonly #names = new Map<NativeTableReader, NameTeller>();
   readonly #scripts: readonly { readonly table: ScriptTable; readonly sink: FedTable }[];
   readonly #state: FedTable;
   readonly #mark: FedTable;
@@ -124,8 +130,12 @@ export class NativeSampler implements Sampler, Running {
       fed.push(table);
       return table;
     };
-    for (const reader of this.#readers) {
-      if (reader.hasNameIds) this.#names.set(reader, feed(namesOf(reader.info)));
+    for (const name of new Set(this.#readers.map(({ native }) => native.names))) {
+      const readers = this.#readers.filter(({ native }) => native.names === name);
+      const [first] = readers;
+      if (name === '' || first === undefined) continue;
+      const teller = { reader: first, table: feed(namesOf(readers)) };
+      for (const reader of readers) this.#names.set(reader, teller);
     }
     this.#scripts = scripts.map((table) => ({ table, sink: feed(table.spec) }));
     this.#mark = feed(MARK);
@@ -330,8 +340,8 @@ export class NativeSampler implements Sampler, Running {
     const names = this.#names.get(reader);
     if (names === undefined) return;
     const time = now();
-    for (const each of reader.newNames()) names.append({ time, ...each });
-    names.flush();
+    for (const each of names.reader.newNames()) names.table.append({ time, ...each });
+    names.table.flush();
   }
 
   #readStates(): void {

@@ -249,6 +249,7 @@ Napi::Value OpenedSampler(const Napi::CallbackInfo& info) {
     make.Set(object, "grain", make.Text(table->spec.grain));
     make.Set(object, "intervalNs", make.Number(static_cast<double>(table->spec.interval_ns)));
     make.Set(object, "simulated", make.Flag(table->spec.simulated));
+    make.Set(object, "names", make.Text(table->names_table));
     napi_value columns = make.Array();
     for (const ColumnSpec& column : table->spec.columns) {
       napi_value one = make.Object();

@@ -27,6 +27,12 @@ bool IsLack(const Status& status) {
   return false;
 }
 
+bool HasNameIds(const TableSpec& table) {
+  return std::any_of(table.columns.begin(), table.columns.end(), [](const ColumnSpec& column) {
+    return column.type == ColumnType::kNameId;
+  });
+}
+
 // The fixed word of the `state` table for a source that could not be opened.
 const char* ReasonOf(const Status& status) {
   constexpr std::pair<const char*, const char*> kReasons[] = {
@@ -125,7 +131,18 @@ Status SamplerCore::OpenOne(size_t index) {
     table->index = i;
     table->source = index;
     table->outlet = std::make_unique<TableOutlet>(table->spec, options_.batch_ns, depot_);
-    table->writer = std::make_unique<TableWriter>(table->spec, *table->outlet, options_.batch_ns);
+    NameList* shared = nullptr;
+    if (HasNameIds(table->spec)) {
+      const std::string& names = table->spec.names;
+      table->names_table = names.empty() ? table->name + ".name" : request.instance + "." + names;
+      if (!names.empty()) {
+        std::unique_ptr<NameList>& list = opened.names[names];
+        if (list == nullptr) list = std::make_unique<NameList>();
+        shared = list.get();
+      }
+    }
+    table->writer =
+        std::make_unique<TableWriter>(table->spec, *table->outlet, options_.batch_ns, shared);
     if (!opened.threaded) Measure(*table, *opened.source);
     opened.tables.push_back(tables_.size());
     tables_.push_back(std::move(table));

@@ -2,12 +2,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "core/lane.h"
+#include "core/name_list.h"
 #include "core/slab_depot.h"
 #include "core/source.h"
 #include "core/table_outlet.h"
@@ -88,6 +90,8 @@ class SamplerCore final : public Shared {
     size_t source = 0;
     size_t index = 0;  // in the source's tables()
     TableSpec spec;
+    // Full name of the table of names that its ids point into; "" where it has none.
+    std::string names_table;
     std::unique_ptr<TableOutlet> outlet;
     std::unique_ptr<TableWriter> writer;
     TickCounts counts;
@@ -125,6 +129,8 @@ class SamplerCore final : public Shared {
     SamplerSource asked;
     std::unique_ptr<Source> source;
     std::vector<size_t> tables;
+    // Lists that several of its tables share, by TableSpec::names.
+    std::map<std::string, std::unique_ptr<NameList>> names;
     std::vector<Source::Cost> final_costs;
     std::vector<Source::Ticks> final_ticks;
     int64_t final_cpu_ns = 0;

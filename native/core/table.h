@@ -21,7 +21,7 @@ enum class ColumnType : uint8_t {
   kUint8,    // Uint8
   kBool,     // Bool, one bit per row
   kName,     // Dictionary(Int32, Utf8): few, bounded names (devices, UUIDs, sizes): a key as a rule
-  kNameId,   // Uint32 id into the source's `<table>.name` table: open-ended names (paths, commands)
+  kNameId,   // Uint32 id into a names table (TableSpec::names): open-ended names (paths, commands)
 };
 
 // What a number means for whoever aggregates it.
@@ -61,6 +61,9 @@ struct TableSpec {
   int64_t interval_ns = 0;
   // A driver library or device that calls itself "Simulated" is behind it.
   bool simulated = false;
+  // Which names table the kNameId columns point into: "" for the table's own, `<table>.name`; else
+  // the suffix of one that all tables of the source share which say the same ("name": `cuda.name`).
+  std::string names = {};
 };
 
 // Width of one cell in bytes; 0 for kBool (one bit).

@@ -5,12 +5,16 @@
 #include "core/clock.h"
 
 namespace warpgauge {
-TableWriter::TableWriter(TableSpec table, SlabExchange& exchange, int64_t batch_ns)
+TableWriter::TableWriter(TableSpec table,
+                         SlabExchange& exchange,
+                         int64_t batch_ns,
+                         NameList* shared_ids)
     : table_(std::move(table)),
       exchange_(exchange),
       batch_ns_(batch_ns),
-      utc_offset_ns_(UtcOffsetNs()) {
-  NameList* ids = nullptr;
+      utc_offset_ns_(UtcOffsetNs()),
+      owns_ids_(shared_ids == nullptr) {
+  NameList* ids = shared_ids;
   for (const ColumnSpec& column : table_.columns) {
     NameList* list = nullptr;
     if (column.type == ColumnType::kName) list = new NameList;
@@ -32,7 +36,7 @@ TableWriter::~TableWriter() {
       delete names_[i];
     }
   }
-  delete ids;
+  if (owns_ids_) delete ids;
 }
 
 NameList& TableWriter::names(uint32_t column) { return *names_[column]; }
@@ -64,7 +68,8 @@ bool TableWriter::NextSlab(int64_t time_ns, uint32_t rows) {
   }
   if (moved != 0) {
     CopyRows(*slab_, tick_begin_, moved, next);
-    next->first_row_ns_ = next->opened_ns_ = time_ns;
+    next->first_row_ns_ = time_ns;
+    next->opened_ns_ = tick_ns_;
     slab_->rows_ = tick_begin_;
   }
   if (slab_ != nullptr) HandOver();

@@ -38,7 +38,11 @@ class SlabExchange {
 //   rows.EndTick();
 class TableWriter {
  public:
-  TableWriter(TableSpec table, SlabExchange& exchange, int64_t batch_ns);
+  // `shared_ids`: the list of all kNameId columns where several tables share one; outlives this.
+  TableWriter(TableSpec table,
+              SlabExchange& exchange,
+              int64_t batch_ns,
+              NameList* shared_ids = nullptr);
   ~TableWriter();
   TableWriter(const TableWriter&) = delete;
   TableWriter& operator=(const TableWriter&) = delete;
@@ -57,7 +61,11 @@ class TableWriter {
     if (slab_ == nullptr || slab_->room() == 0) {
       if (!NextSlab(time_ns, 1)) return false;
     }
-    if (slab_->rows_ == 0) slab_->first_row_ns_ = slab_->opened_ns_ = time_ns;
+    if (slab_->rows_ == 0) {
+      slab_->first_row_ns_ = time_ns;
+      // Rows of spans tell of the past: what ages is the wait of a row, not what it tells.
+      slab_->opened_ns_ = in_tick_ ? tick_ns_ : time_ns;
+    }
     row_ = slab_->rows_;
     Put<int64_t>(0, time_ns + utc_offset_ns_);
     return true;
@@ -99,7 +107,7 @@ class TableWriter {
   void Restart();
 
   // The names of a kName or kNameId column. All kNameId columns of a table share one list, because
-  // they share its `<table>.name` table.
+  // they share a names table.
   NameList& names(uint32_t column);
   // Any thread.
   [[nodiscard]] const EventCounts& event_counts() const { return event_counts_; }
@@ -149,7 +157,8 @@ class TableWriter {
   bool in_tick_ = false;
   bool tick_lost_ = false;  // BeginTick found no slab and counted the rows of this tick
   const Slab* published_ = nullptr;
-  std::vector<NameList*> names_;  // by column; owned; nullptr where the column is no name
+  std::vector<NameList*> names_;  // by column; nullptr where the column is no name
+  bool owns_ids_;                 // the list of the kNameId columns is ours; those of kName are
   EventCounts event_counts_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -26,8 +27,10 @@ namespace warpgauge {
 class RowRecorder : public SlabExchange {
  public:
   // `capacity`: rows of one slab; small values test what happens at slab ends.
-  explicit RowRecorder(const TableSpec& table, uint32_t capacity = 64)
-      : table_(table), capacity_(capacity), writer_(table, *this, INT64_MAX / 2) {}
+  explicit RowRecorder(const TableSpec& table,
+                       uint32_t capacity = 64,
+                       NameList* shared_ids = nullptr)
+      : table_(table), capacity_(capacity), writer_(table, *this, INT64_MAX / 2, shared_ids) {}
   ~RowRecorder() override {
     Clear();
     if (published_ != nullptr) published_->Unref();
@@ -185,7 +188,13 @@ class SourceRecorder {
  public:
   explicit SourceRecorder(Source& source, uint32_t capacity = 64) : source_(source) {
     for (const TableSpec& table : source.tables()) {
-      tables_.push_back(std::make_unique<RowRecorder>(table, capacity));
+      NameList* shared = nullptr;
+      if (!table.names.empty()) {
+        std::unique_ptr<NameList>& list = names_[table.names];
+        if (list == nullptr) list = std::make_unique<NameList>();
+        shared = list.get();
+      }
+      tables_.push_back(std::make_unique<RowRecorder>(table, capacity, shared));
     }
   }
   // One tick of every table.
@@ -208,6 +217,7 @@ class SourceRecorder {
 
  private:
   Source& source_;
+  std::map<std::string, std::unique_ptr<NameList>> names_;  // those that tables share
   std::vector<std::unique_ptr<RowRecorder>> tables_;
 };
 

@@ -30,6 +30,33 @@ Result<std::unique_ptr<Source>> Counts(const SourceRequest& request, StateSink& 
 Result<std::unique_ptr<Source>> Threaded(const SourceRequest& request, StateSink& /*states*/) {
   return std::unique_ptr<Source>(new ThreadedTestSource(States()[request.instance]));
 }
+// Two tables whose ids mean the same names, and one with names of its own.
+class NamingSource final : public Source {
+ public:
+  NamingSource() {
+    for (const char* suffix : {"a", "b", "alone"}) {
+      TableSpec spec;
+      spec.suffix = suffix;
+      if (spec.suffix != "alone") spec.names = "name";
+      spec.columns = {{.name = "time", .type = ColumnType::kTime, .nullable = false},
+                      {.name = "what", .type = ColumnType::kNameId}};
+      specs_.push_back(std::move(spec));
+    }
+  }
+  [[nodiscard]] const std::vector<TableSpec>& tables() const override { return specs_; }
+  void Sample(size_t table, int64_t tick_ns, TableWriter& rows) override {
+    if (!rows.BeginTick(tick_ns, 1) || !rows.BeginRow(tick_ns)) return;
+    rows.SetCode(1, rows.names(1).Code("of " + specs_[table].suffix));
+    rows.EndRow();
+    rows.EndTick();
+  }
+
+ private:
+  std::vector<TableSpec> specs_;
+};
+Result<std::unique_ptr<Source>> Names(const SourceRequest& /*request*/, StateSink& /*states*/) {
+  return std::unique_ptr<Source>(new NamingSource());
+}
 Result<std::unique_ptr<Source>> Lacks(const SourceRequest& /*request*/, StateSink& /*states*/) {
   return Status("ERR_UNAVAILABLE", "no such thing here").WithSource("open", 2);
 }
@@ -74,6 +101,23 @@ uint64_t DrainRows(SamplerCore* core, size_t wanted) {
     if (table == wanted) rows += one.slab->rows_;
     one.slab->Unref();
   }
+}
+
+TEST_CASE("tables that share their names share one list and one table of names") {
+  SamplerCore* core = Open({Ask(Names, "cuda", 1 * kMs), Ask(Names, "cuda@2", 1 * kMs)});
+  REQUIRE(core->phase() == SamplerCore::Phase::kOpened);
+  const auto& tables = core->tables();
+  REQUIRE(tables.size() == 6);
+  CHECK(tables[0]->names_table == "cuda.name");
+  CHECK(tables[1]->names_table == "cuda.name");
+  CHECK(tables[2]->names_table == "cuda.alone.name");
+  CHECK(tables[3]->names_table == "cuda@2.name");
+  NameList& shared = tables[0]->writer->names(1);
+  CHECK(&shared == &tables[1]->writer->names(1));
+  CHECK(&shared != &tables[2]->writer->names(1));
+  CHECK(&shared != &tables[3]->writer->names(1));
+  CHECK(shared.Since(0) == std::vector<std::string>{"of a", "of b"});
+  Close(core);
 }
 
 TEST_CASE("a sampler runs several sources for exactly its duration and counts from zero") {
