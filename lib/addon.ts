@@ -370,6 +370,29 @@ export interface NativeSamplerStats {
   readonly elapsedNs: number;
 }
 
+/** What traced processes are asked for, and the memory they share; see native/gpu/cupti/trace_buffer.h. */
+export interface NativeTraceOptions {
+  readonly bytes: number;
+  /** Bits 1 << kind of native/gpu/cupti/trace_record.h. */
+  readonly kinds: number;
+  /** 0 none, 1 the copy calls, 2 all. */
+  readonly api: number;
+  readonly flushMs: number;
+  /** Whether processes trace from their start on. */
+  readonly tracing: boolean;
+  /** Folder for processes that cannot open the memory; empty: none. */
+  readonly dir: string;
+}
+
+export interface NativeTrace {
+  readonly id: number;
+  /** Descriptor of the memory: traced processes open /proc/PID/fd/FD. */
+  readonly fd: number;
+  readonly lanes: number;
+  /** Records that a lane holds. */
+  readonly laneRecords: number;
+}
+
 /** The native functions, exactly as C++ exports them. Only files of lib/ that name it in their header use it. */
 export interface Binding {
   setErrorClass(errorClass: typeof WarpgaugeError): void;
@@ -462,6 +485,12 @@ export interface Binding {
   stopSampler(id: number): void;
   /** Stops and forgets. */
   releaseSampler(id: number): void;
+
+  // native/addon/trace_addon.cc: an id is a trace of this environment, until it is released
+  createTrace(options: NativeTraceOptions): NativeTrace;
+  setTracing(id: number, tracing: boolean): void;
+  /** A source that reads it keeps it until it is stopped. */
+  releaseTrace(id: number): void;
 
   // native/addon/probe_addon.cc: for doctor; opens and closes, changes nothing
   /** dlopen only: never calls an init function. Path of the library, or the loader's reason as an error. */

@@ -75,6 +75,14 @@
       "native/gpu/cupti/pm_source.cc",
       "native/gpu/cupti/pm_table.cc",
       "native/gpu/cupti/pm_tables.cc",
+      "native/gpu/cupti/lane_reader.cc",
+      "native/gpu/cupti/process_watch.cc",
+      "native/gpu/cupti/trace_buffer.cc",
+      "native/gpu/cupti/trace_clock.cc",
+      "native/gpu/cupti/trace_reader.cc",
+      "native/gpu/cupti/trace_rows.cc",
+      "native/gpu/cupti/trace_source.cc",
+      "native/gpu/cupti/trace_tables.cc",
       "native/gpu/nvml/device.cc",
       "native/gpu/nvml/facts.cc",
       "native/gpu/nvml/gpm.cc",
@@ -151,7 +159,8 @@
       "native/addon/probe_addon.cc",
       "native/addon/region_addon.cc",
       "native/addon/sampler_addon.cc",
-      "native/addon/source_list.cc"
+      "native/addon/source_list.cc",
+      "native/addon/trace_addon.cc"
     ],
     "guardian_sources": [
       "native/guardian/journal.c",

@@ -9,6 +9,7 @@
 #include "addon/probe_addon.h"
 #include "addon/region_addon.h"
 #include "addon/sampler_addon.h"
+#include "addon/trace_addon.h"
 #include "core/clock.h"
 
 namespace warpgauge {
@@ -37,6 +38,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitProbes(env, exports);
   InitRegions(env, exports);
   InitSampler(env, exports);
+  InitTrace(env, exports);
   return exports;
 }
 

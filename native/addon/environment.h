@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "addon/napi_setup.h"
 #include "copy/sample.h"
@@ -19,6 +20,7 @@ struct Environment {
   int pinned_cpu = -1;
   std::map<uint32_t, std::unique_ptr<LiveSampler>> samplers;
   uint32_t last_sampler = 0;
+  std::set<uint32_t> traces;  // those that it made and has not released
 
   Environment();
   ~Environment();

@@ -13,6 +13,7 @@
 #include "addon/value_maker.h"
 #include "core/clock.h"
 #include "core/sampler_core.h"
+#include "gpu/cupti/trace_buffer.h"
 
 namespace warpgauge {
 
@@ -33,7 +34,9 @@ struct LiveSampler {
 
 // Here, where LiveSampler is known.
 Environment::Environment() = default;
-Environment::~Environment() = default;
+Environment::~Environment() {
+  for (const uint32_t trace : traces) ForgetTrace(trace);
+}
 
 namespace {
 

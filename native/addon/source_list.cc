@@ -1,6 +1,7 @@
 #include "addon/source_list.h"
 
 #include "gpu/cupti/pm_source.h"
+#include "gpu/cupti/trace_source.h"
 #include "gpu/nvml/gpu_source.h"
 #include "os/cgroup_source.h"
 #include "os/cpu_source.h"
@@ -28,6 +29,7 @@ struct Entry {
 constexpr Entry kSources[] = {
     {"gpu", OpenGpuSource},
     {"pm-sampling", OpenPmSource},
+    {"cuda", OpenTraceSource},
     {"perf", MakePerfSource},
     {"page-faults", PageFaultsSource::Open},
     {"process", MakeProcessSource},

@@ -42,6 +42,8 @@ enum {
   WG_TRACE_PAGE = 4096,
   WG_TRACE_MOST_LANES = 64,
   WG_TRACE_NAMED_LEFT_OUT = 32,
+  /* Records that the writer of a file may have written beyond `head` at any moment (one pwrite). */
+  WG_FILE_AHEAD = 256,
 };
 
 enum wg_run {

@@ -1,0 +1,111 @@
+#include "gpu/cupti/trace_clock.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace warpgauge {
+namespace {
+
+constexpr int64_t kMs = 1'000'000;
+constexpr int64_t kSecond = 1'000'000'000;
+// NTP slews by 500 ppm, chrony at most by a tenth: what drifts more was stepped.
+constexpr int64_t kMostSlew = 10;  // one part of so many
+constexpr int64_t kLeastStepNs = kMs;
+// A reading that took longer than this and than the best one ever is left out while a younger one
+// is there: the writer was not scheduled in the middle of it.
+constexpr int64_t kGoodBracketNs = 50'000;
+constexpr int64_t kLeastAheadNs = 100 * kMs;
+
+int64_t Difference(uint64_t a, uint64_t b) { return static_cast<int64_t>(a - b); }
+
+}  // namespace
+
+TraceClock::News TraceClock::Add(const wg_record& pair) {
+  News news;
+  const int64_t before = pair.of.clock.monotonic_before_ns;
+  const int64_t after = pair.of.clock.monotonic_after_ns;
+  const int64_t bracket = after - before;
+  // CLOCK_MONOTONIC counts from boot: no machine runs for centuries.
+  constexpr int64_t kMostNs = INT64_MAX / 4;
+  if (before < 0 || after < before || after > kMostNs || bracket > 10 * kSecond) {
+    news.is_refused = true;
+    return news;
+  }
+  const Pair made{pair.start, before + bracket / 2, false};
+  if (!pairs_.empty()) {
+    const int64_t age = made.monotonic_ns - pairs_.back().monotonic_ns;
+    news.is_refused = age <= 0;
+    const bool is_wide = bracket > std::max(kGoodBracketNs, 2 * best_bracket_ns_);
+    if (news.is_refused || (is_wide && age < kSecond)) return news;
+  }
+  best_bracket_ns_ = std::min(best_bracket_ns_, bracket);
+  const int64_t off = Difference(pair.start, static_cast<uint64_t>(pair.of.clock.realtime_ns));
+  if (!is_foreign_ && std::abs(off) > bracket + kMs) {
+    // All pairs are of one clock, or none can be joined to the next.
+    pairs_.clear();
+    news.is_foreign = is_foreign_ = true;
+  }
+  pairs_.push_back(made);
+  if (pairs_.size() > kKept) pairs_.erase(pairs_.begin(), pairs_.begin() + kKept / 2);
+  if (pairs_.size() < 2 || is_foreign_) return news;
+  const Pair& last = pairs_[pairs_.size() - 2];
+  const int64_t elapsed = made.monotonic_ns - last.monotonic_ns;
+  const int64_t shift = Difference(made.cupti_ns, last.cupti_ns) - elapsed;
+  if (std::abs(shift) > std::max(kLeastStepNs + bracket, elapsed / kMostSlew)) {
+    pairs_.back().after_step = true;
+    news.step_ns = shift;
+  }
+  return news;
+}
+
+int64_t TraceClock::Along(const Pair& from, const Pair& to, uint64_t cupti_ns) {
+  const auto span = static_cast<double>(Difference(to.cupti_ns, from.cupti_ns));
+  const int64_t at = Difference(cupti_ns, from.cupti_ns);
+  if (span <= 0) return from.monotonic_ns + at;
+  // In doubles the offset to the straight line of slope 1 alone, so that no nanosecond is lost.
+  const double slope =
+      static_cast<double>(to.monotonic_ns - from.monotonic_ns - static_cast<int64_t>(span)) / span;
+  const double shift = slope * static_cast<double>(at);
+  if (!(shift > -9e18 && shift < 9e18)) return from.monotonic_ns;
+  return from.monotonic_ns + at + static_cast<int64_t>(shift);
+}
+
+int64_t TraceClock::ToMonotonic(uint64_t cupti_ns) const {
+  const Pair& newest = pairs_.back();
+  const int64_t beyond = Difference(cupti_ns, newest.cupti_ns);
+  // From the youngest: nearly all records are of the last intervals. A little after the last pair
+  // lies what ended while the flush that it was taken for was running.
+  if (pairs_.size() > 1 && beyond > 0) {
+    const int64_t last_ns = newest.monotonic_ns - pairs_[pairs_.size() - 2].monotonic_ns;
+    if (beyond <= std::max(kLeastAheadNs, 2 * last_ns)) return Beyond(cupti_ns);
+  }
+  for (size_t i = pairs_.size() - 1; i > 0; i--) {
+    const Pair& from = pairs_[i - 1];
+    const Pair& to = pairs_[i];
+    if (to.after_step) {
+      // On one side of the step or the other: the side on which the time lies between the pairs.
+      const int64_t before = from.monotonic_ns + Difference(cupti_ns, from.cupti_ns);
+      if (before >= from.monotonic_ns && before <= to.monotonic_ns) return before;
+      const int64_t after = to.monotonic_ns + Difference(cupti_ns, to.cupti_ns);
+      if (after >= from.monotonic_ns && after <= to.monotonic_ns) return after;
+    } else if (cupti_ns >= from.cupti_ns && cupti_ns <= to.cupti_ns) {
+      return Along(from, to, cupti_ns);
+    }
+  }
+  if (beyond > 0) return Beyond(cupti_ns);
+  const Pair& oldest = pairs_.front();
+  if (pairs_.size() == 1 || pairs_[1].after_step) {
+    return oldest.monotonic_ns + Difference(cupti_ns, oldest.cupti_ns);
+  }
+  return Along(oldest, pairs_[1], cupti_ns);
+}
+
+int64_t TraceClock::Beyond(uint64_t cupti_ns) const {
+  const Pair& newest = pairs_.back();
+  if (pairs_.size() == 1 || newest.after_step) {
+    return newest.monotonic_ns + Difference(cupti_ns, newest.cupti_ns);
+  }
+  return Along(pairs_[pairs_.size() - 2], newest, cupti_ns);
+}
+
+}  // namespace warpgauge
