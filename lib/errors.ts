@@ -19,7 +19,7 @@ export type ErrorCode =
   // sources of counters
   /** The machine lacks what a source needs (a cgroup v2 hierarchy, a PMU, a file): a state, not a fault. */
   | 'ERR_UNAVAILABLE'
-  /** Someone else holds what only one can have: the hardware counters of a GPU. */
+  /** Someone else holds what only one can have: the hardware counters of a GPU, CUPTI in a process. */
   | 'ERR_BUSY'
   | 'ERR_UNKNOWN_SOURCE'
   | 'ERR_UNKNOWN_EVENT'

@@ -77,6 +77,7 @@
       "native/gpu/cupti/pm_tables.cc",
       "native/gpu/cupti/lane_reader.cc",
       "native/gpu/cupti/process_watch.cc",
+      "native/gpu/cupti/self_trace.cc",
       "native/gpu/cupti/trace_buffer.cc",
       "native/gpu/cupti/trace_clock.cc",
       "native/gpu/cupti/trace_reader.cc",

@@ -58,6 +58,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./record.ts')).registerRecord,
   },
   {
+    name: 'trace',
+    description: 'record every copy, kernel and API call of CUDA in a command and all it starts',
+    load: async () => (await import('./trace.ts')).registerTrace,
+  },
+  {
     name: 'show',
     description: 'what a recording holds: rows, losses, what moved',
     load: async () => (await import('./show.ts')).registerShow,

@@ -26,6 +26,7 @@ export {
 export { sample } from './sampler.ts';
 export { type CgroupOptions, cgroup } from './sources/cgroup.ts';
 export { type CpuOptions, cpu } from './sources/cpu.ts';
+export { type CudaTraceOptions, cudaTrace } from './sources/cuda.ts';
 export { disk } from './sources/disk.ts';
 export { type GpuOptions, type GpuTableName, gpu } from './sources/gpu.ts';
 export { hugepages } from './sources/hugepages.ts';
@@ -42,6 +43,16 @@ export { thermal } from './sources/thermal.ts';
 export type { TickOptions } from './sources/tick-options.ts';
 export { vmstat } from './sources/vmstat.ts';
 export { type Span, span } from './span.ts';
+export {
+  type CommandEnd,
+  type CudaApi,
+  type CudaKind,
+  summarizeTrace,
+  type TraceCommandOptions,
+  type TracedCommand,
+  type TraceSummary,
+  traceCommand,
+} from './trace/index.ts';
 export type {
   CallCost,
   JsTable,

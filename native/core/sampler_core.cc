@@ -21,7 +21,7 @@ constexpr size_t kMostStates = 65'536;
 
 bool IsLack(const Status& status) {
   for (const char* code :
-       {"ERR_UNAVAILABLE", "ERR_NO_DRIVER", "ERR_LIBRARY_MISSING", "ERR_NO_DEVICE"}) {
+       {"ERR_UNAVAILABLE", "ERR_NO_DRIVER", "ERR_LIBRARY_MISSING", "ERR_NO_DEVICE", "ERR_BUSY"}) {
     if (std::strcmp(status.code(), code) == 0) return true;
   }
   return false;

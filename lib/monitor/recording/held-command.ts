@@ -46,6 +46,15 @@ export function whyNotStartable(
     : { code: NOT_FOUND, message: `there is no command ${name}` };
 }
 
+/** How a command is started. */
+export interface HeldCommandOptions {
+  /** Default: the environment of this process. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly cwd?: string;
+  /** `stderr`: what it prints goes to our standard error. Default `inherit`. */
+  readonly output?: 'inherit' | 'stderr';
+}
+
 /** A command that was started and waits: its process can be watched before it does anything. */
 export class HeldCommand {
   readonly pid: number;
@@ -61,9 +70,14 @@ export class HeldCommand {
   }
 
   /** @throws WarpgaugeError `ERR_SYSCALL` when there can be no further process. */
-  static async start(command: readonly string[]): Promise<HeldCommand> {
+  static async start(
+    command: readonly string[],
+    { env, cwd, output = 'inherit' }: HeldCommandOptions = {},
+  ): Promise<HeldCommand> {
     const child = spawn('/bin/sh', ['-c', WAIT_AND_RUN, 'sh', ...command], {
-      stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
+      stdio: ['inherit', output === 'stderr' ? 2 : 'inherit', 'inherit', 'pipe'],
+      ...(env === undefined ? {} : { env }),
+      ...(cwd === undefined ? {} : { cwd }),
     });
     const { constants: os } = await import('node:os');
     const ended = new Promise<CommandEnd>((resolve, reject) => {

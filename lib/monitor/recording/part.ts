@@ -54,6 +54,8 @@ export interface PartOptions {
   readonly before: SamplerStats;
   /** Whether other processes may set marks: not in the dump of a flight recorder. */
   readonly live: boolean;
+  /** Told of marks that other processes set. */
+  readonly onMark?: ((name: string) => void) | undefined;
 }
 
 interface Written {
@@ -233,6 +235,7 @@ export class RecordingPart {
 
   async #takeMarks(): Promise<void> {
     const marks = (await this.#inbox?.take(this.#options.utcOffsetNs)) ?? [];
+    for (const { name } of marks) this.#options.onMark?.(name);
     await this.#append('mark', marks.map(markRow));
   }
 

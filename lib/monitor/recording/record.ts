@@ -47,8 +47,12 @@ function positive(name: string, value: unknown, whole: boolean): number | null {
   return value as number;
 }
 
-/** What `monitor.record` does, with another sampler in its place: for tests. */
-export async function recordWith(open: OpenSampler, options: RecordOptions): Promise<Recording> {
+/** What `monitor.record` does, with another sampler in its place. `onMark` is told of marks that other processes set. */
+export async function recordWith(
+  open: OpenSampler,
+  options: RecordOptions,
+  onMark?: (name: string) => void,
+): Promise<Recording> {
   const { out, force, holdMs, maxBytes, rotateMs, keep, lastMs, argv, command, ...rest } = options;
   if (typeof out !== 'string' || out === '') throw invalidArgument('out', 'a folder', out);
   const batchMs =
@@ -79,6 +83,7 @@ export async function recordWith(open: OpenSampler, options: RecordOptions): Pro
       argv: argv ?? process.argv,
       command: command ?? null,
       signal: rest.signal ?? null,
+      onMark,
     });
   } catch (error) {
     await removeFolders(made);

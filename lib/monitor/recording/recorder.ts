@@ -27,6 +27,8 @@ export interface RecorderOptions {
   readonly argv: readonly string[];
   readonly command: readonly string[] | null;
   readonly signal: AbortSignal | null;
+  /** Told of marks that other processes set (`warpgauge mark`). */
+  readonly onMark?: ((name: string) => void) | undefined;
 }
 
 /** What a recording has written so far. */
@@ -323,8 +325,9 @@ export class Recorder implements Recording {
   }
 
   #partOptions(dir: string, before: SamplerStats): Omit<PartOptions, 'part' | 'live'> {
-    const { batchMs, holdMs, argv, command } = this.#options;
+    const { batchMs, holdMs, argv, command, onMark } = this.#options;
     return {
+      onMark,
       dir,
       tables: this.#sampler.tables,
       utcOffsetNs: utcOffsetNs(),

@@ -1,5 +1,6 @@
 import { cgroupDescriptor } from './cgroup.ts';
 import { cpuDescriptor } from './cpu.ts';
+import { cudaDescriptor } from './cuda.ts';
 import type { SourceDescriptor } from './descriptor.ts';
 import { diskDescriptor } from './disk.ts';
 import { gpuDescriptor } from './gpu.ts';
@@ -30,6 +31,7 @@ export const SOURCES: readonly SourceDescriptor[] = [
   thermalDescriptor,
   gpuDescriptor,
   pmSamplingDescriptor,
+  cudaDescriptor,
   perfDescriptor,
   pageFaultsDescriptor,
   processDescriptor,

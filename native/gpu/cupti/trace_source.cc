@@ -1,5 +1,7 @@
 #include "gpu/cupti/trace_source.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <string>
@@ -9,6 +11,7 @@
 #include "core/dynamic_library.h"
 #include "gpu/cuda/context.h"
 #include "gpu/cuda/table.h"
+#include "gpu/cupti/self_trace.h"
 #include "gpu/cupti/trace_reader.h"
 #include "gpu/driver_gate.h"
 
@@ -21,7 +24,12 @@ constexpr int64_t kMostIntervalNs = 10 * kMs;
 
 class TraceSource final : public Source {
  public:
-  TraceSource(TraceBuffer* trace, TraceReader::Options options, StateSink& states) {
+  // `self` is null where others are traced.
+  TraceSource(TraceBuffer* trace,
+              std::unique_ptr<SelfTrace> self,
+              TraceReader::Options options,
+              StateSink& states)
+      : self_(std::move(self)) {
     for (size_t i = 0; i < kTraceTables; i++) {
       const auto table = static_cast<TraceTable>(i);
       if (!WantsTraceTable(table, trace->options().kinds)) continue;
@@ -48,9 +56,13 @@ class TraceSource final : public Source {
       by_table[static_cast<size_t>(written_[i])] = writers[i];
     }
     is_started_ = true;
-    return reader_->Start(by_table, start_ns, end_ns);
+    Status status = reader_->Start(by_table, start_ns, end_ns);
+    if (status.ok() && self_ != nullptr) self_->buffer()->SetTracing(true);
+    return status;
   }
   void Stop() override {
+    // While the reader still makes room for what is handed over at the end.
+    if (self_ != nullptr) self_->Stop();
     if (is_started_) reader_->Stop();
     is_started_ = false;
   }
@@ -64,6 +76,7 @@ class TraceSource final : public Source {
   [[nodiscard]] int64_t cpu_ns() const override { return reader_->CpuNs(); }
 
  private:
+  std::unique_ptr<SelfTrace> self_;
   TraceReader* reader_;
   std::vector<TableSpec> specs_;
   std::vector<TraceTable> written_;  // by index of specs_
@@ -103,6 +116,35 @@ bool IsSimulated() {
          std::string(name).rfind("Simulated", 0) == 0;
 }
 
+Result<std::unique_ptr<Source>> OpenSelf(const SourceRequest& request, StateSink& states) {
+  constexpr uint64_t kSelfBytes = uint64_t{16} << 20;
+  const Result<uint64_t> kinds = Number(request, "kinds", 0, UINT32_MAX);
+  const Result<uint64_t> api = Number(request, "api", WG_API_MEMCPY, WG_API_ALL);
+  const Result<uint64_t> bytes =
+      Number(request, "buffer_bytes", kSelfBytes, TraceBuffer::kMostBytes);
+  const Result<uint64_t> flush_ms = Number(request, "flush_ms", 20, 10'000);
+  for (const auto* option : {&kinds, &api, &bytes, &flush_ms}) {
+    if (!option->ok()) return option->status;
+  }
+  TraceOptions options;
+  options.kinds = static_cast<uint32_t>(kinds.value);
+  options.api = static_cast<uint32_t>(api.value);
+  options.bytes = std::max(bytes.value, TraceBuffer::kLeastBytes);
+  options.flush_ms = static_cast<uint32_t>(std::max<uint64_t>(flush_ms.value, 1));
+  options.tracing = false;  // from Start on
+  Result<std::unique_ptr<SelfTrace>> self =
+      SelfTrace::Open(options, request.root, request.Option("cupti_paths"));
+  if (!self.ok()) return self.status;
+  TraceReader::Options reader;
+  reader.instance = request.instance;
+  reader.interval_ns = request.interval_ns;
+  reader.simulated = IsSimulated();
+  TraceBuffer* buffer = self.value->buffer();
+  buffer->Ref();
+  return std::unique_ptr<Source>(
+      std::make_unique<TraceSource>(buffer, std::move(self.value), std::move(reader), states));
+}
+
 }  // namespace
 
 std::unique_ptr<Source> MakeTraceSource(TraceBuffer* trace,
@@ -113,7 +155,7 @@ std::unique_ptr<Source> MakeTraceSource(TraceBuffer* trace,
   options.instance = request.instance;
   options.interval_ns = request.interval_ns;
   options.simulated = simulated;
-  return std::make_unique<TraceSource>(trace, std::move(options), states);
+  return std::make_unique<TraceSource>(trace, nullptr, std::move(options), states);
 }
 
 Result<std::unique_ptr<Source>> OpenTraceSource(const SourceRequest& request, StateSink& states) {
@@ -124,9 +166,7 @@ Result<std::unique_ptr<Source>> OpenTraceSource(const SourceRequest& request, St
   }
   const Result<uint64_t> id = Number(request, "trace", 0, UINT32_MAX);
   if (!id.ok()) return id.status;
-  if (id.value == 0) {
-    return Status("ERR_UNAVAILABLE", "cuda: this process cannot be traced yet");
-  }
+  if (id.value == 0) return OpenSelf(request, states);
   TraceBuffer* trace = FindTrace(static_cast<uint32_t>(id.value));
   if (trace == nullptr) {
     return Status("ERR_GONE", "cuda: there is no trace " + std::to_string(id.value));
