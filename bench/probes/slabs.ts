@@ -141,6 +141,7 @@ function main(rows: number, columnCount: number, slabRows: number, rounds: numbe
     grain: 'one row per tick',
     intervalNs: 100_000,
     simulated: false,
+    names: '',
     columns,
   });
   const wrap = (): arrow.Table => new arrow.Table(slabs.map((slab) => reader.batch(slab)));
