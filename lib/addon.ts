@@ -1,7 +1,7 @@
 import { loadAddon } from './addon-loader.ts';
 import { WarpgaugeError } from './errors.ts';
 
-export { guardianExecutable } from './addon-loader.ts';
+export { guardianExecutable, injectionLibraryPath } from './addon-loader.ts';
 
 /** What the kernel mapped behind a range, bytes by page size; see native/memory/page_proof.h. */
 export interface NativePageProof {

@@ -154,7 +154,7 @@ function missing({ processes: all, untraced, droppedRows }: TraceSummary, width:
   if (all.length === 0 && untraced.length === 0) {
     lines.push(
       ...wrap(
-        'CUDA was not started: no process of the command called cuInit, or none could read its environment (setuid, a container)',
+        'CUDA was not started: no process of the command called cuInit, or those that did reach neither our memory nor the folder for their records (setuid, a container, --trace-dir below a closed folder)',
         width,
         '  ',
         '  ',

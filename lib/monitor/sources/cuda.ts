@@ -44,6 +44,12 @@ function internal(help: string): SourceOption {
   };
 }
 
+const override = (library: string): SourceOption => ({
+  help: `Set by warpgauge trace: the ${library} that the command is told to use.`,
+  expects: 'a path',
+  parse: (text) => text,
+});
+
 const kinds: SourceOption = {
   help: `Kinds joined by +, out of ${CUDA_KINDS.join(', ')}; default ${DEFAULT_KINDS.join('+')}.`,
   expects: 'kinds joined by +',
@@ -81,6 +87,8 @@ export const cudaDescriptor: SourceDescriptor = {
       parse: (text) => text,
     },
     trace: internal('Set by warpgauge trace.'),
+    cuda: override('libcuda'),
+    cupti: override('libcupti'),
   },
   standard: { kinds: String(kindBits(DEFAULT_KINDS, 'memcpy').bits) },
   needs: 'NVIDIA driver and CUPTI (of the CUDA toolkit or a Python wheel)',

@@ -1,7 +1,7 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { injectionLibraryPath } from '../../addon-loader.ts';
+import { injectionLibraryPath } from '../../addon.ts';
 import { WarpgaugeError } from '../../errors.ts';
 import { readDriver } from '../../host/drivers.ts';
 import { outputError } from '../recording/output-error.ts';

@@ -50,7 +50,14 @@ export async function traceCommand(options: TraceCommandOptions): Promise<Traced
       ...(cwd === undefined ? {} : { cwd }),
       ...(output === undefined ? {} : { output }),
     });
-    const cuda: SourceSpec = { source: 'cuda', options: { trace: String(id) } };
+    const cuda: SourceSpec = {
+      source: 'cuda',
+      options: {
+        trace: String(id),
+        cuda: env['WARPGAUGE_CUDA'] ?? '',
+        cupti: env['WARPGAUGE_CUPTI'] ?? '',
+      },
+    };
     const sampler = await sample({
       maxUndeliveredBytes: UNDELIVERED_BYTES,
       ...sampling,

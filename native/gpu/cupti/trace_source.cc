@@ -98,16 +98,20 @@ Result<uint64_t> Number(const SourceRequest& request,
 }
 
 // Whether what an override names calls itself "Simulated": asked of that library alone, never of
-// one that the loader would find.
-bool IsSimulated() {
-  const char* cupti = std::getenv(WG_ENV_CUPTI);
-  if (cupti != nullptr && *cupti != '\0') {
+// one that the loader would find. A traced command has overrides of its own.
+bool IsSimulated(const SourceRequest& request) {
+  const auto override_of = [&](const char* option, const char* variable) {
+    const char* value = std::getenv(variable);
+    return request.Option(option, value != nullptr ? value : "");
+  };
+  const std::string cupti = override_of("cupti", WG_ENV_CUPTI);
+  if (!cupti.empty()) {
     const Result<DynamicLibrary> library = DynamicLibrary::Open({cupti});
     // What the simulated libcupti takes its records by.
     if (library.ok() && library.value.Find("warpgauge_fake_cupti_record") != nullptr) return true;
   }
-  const char* cuda = std::getenv("WARPGAUGE_CUDA");
-  if (cuda == nullptr || *cuda == '\0') return false;
+  const std::string cuda = override_of("cuda", "WARPGAUGE_CUDA");
+  if (cuda.empty()) return false;
   const Result<CudaTable> table = OpenCuda(cuda);
   CuDevice device{};
   char name[64] = {};
@@ -138,7 +142,7 @@ Result<std::unique_ptr<Source>> OpenSelf(const SourceRequest& request, StateSink
   TraceReader::Options reader;
   reader.instance = request.instance;
   reader.interval_ns = request.interval_ns;
-  reader.simulated = IsSimulated();
+  reader.simulated = IsSimulated(request);
   TraceBuffer* buffer = self.value->buffer();
   buffer->Ref();
   return std::unique_ptr<Source>(
@@ -171,7 +175,7 @@ Result<std::unique_ptr<Source>> OpenTraceSource(const SourceRequest& request, St
   if (trace == nullptr) {
     return Status("ERR_GONE", "cuda: there is no trace " + std::to_string(id.value));
   }
-  return MakeTraceSource(trace, request, IsSimulated(), states);
+  return MakeTraceSource(trace, request, IsSimulated(request), states);
 }
 
 }  // namespace warpgauge
