@@ -193,6 +193,10 @@ function checkFlags(flags: RecordFlags, command: readonly string[] | null): void
 
 function sourcesOf({ source }: RecordFlags, target: Target): SourceSpec[] {
   const named = source.map((text) => parseSourceSpec(text));
+  if (named.some((spec) => spec.source === 'cuda')) {
+    // It would trace the recorder itself.
+    throw invalidArgument('--source', 'no cuda: of a command, warpgauge trace records it', 'cuda');
+  }
   return nameInstances(aim(named.length > 0 ? named : defaultSources(target), target));
 }
 

@@ -22,7 +22,7 @@ class LaneReader {
   virtual ~LaneReader() = default;
 
   // The state word alone; a value that is none is WG_LANE_ENDED.
-  virtual wg_lane_state State() = 0;
+  virtual enum wg_lane_state State() = 0;
   // A copy of the lane's first page with terminated texts. False when it cannot be read.
   virtual bool Look(wg_lane* lane) = 0;
   // Copies up to `most` records, oldest first, and gives their room back to the writer. 0: there is
@@ -47,7 +47,7 @@ class MemoryLaneReader final : public LaneReader {
   // `lane` and the records behind it outlive this.
   MemoryLaneReader(wg_lane* lane, uint32_t capacity) : lane_(lane), capacity_(capacity) {}
 
-  wg_lane_state State() override;
+  enum wg_lane_state State() override;
   bool Look(wg_lane* lane) override;
   size_t Take(wg_record* records, size_t most) override;
   // Makes the lane free for the next process: only when its writer is dead or has said that it
@@ -71,7 +71,7 @@ class FileLaneReader final : public LaneReader {
                                                       uint32_t most_capacity);
   ~FileLaneReader() override;
 
-  wg_lane_state State() override;
+  enum wg_lane_state State() override;
   bool Look(wg_lane* lane) override;
   size_t Take(wg_record* records, size_t most) override;
   // Owner of the file: what the lane says of its user can be anything.

@@ -56,9 +56,7 @@ class TraceSource final : public Source {
       by_table[static_cast<size_t>(written_[i])] = writers[i];
     }
     is_started_ = true;
-    Status status = reader_->Start(by_table, start_ns, end_ns);
-    if (status.ok() && self_ != nullptr) self_->buffer()->SetTracing(true);
-    return status;
+    return reader_->Start(by_table, start_ns, end_ns);
   }
   void Stop() override {
     // While the reader still makes room for what is handed over at the end.
@@ -135,7 +133,8 @@ Result<std::unique_ptr<Source>> OpenSelf(const SourceRequest& request, StateSink
   options.api = static_cast<uint32_t>(api.value);
   options.bytes = std::max(bytes.value, TraceBuffer::kLeastBytes);
   options.flush_ms = static_cast<uint32_t>(std::max<uint64_t>(flush_ms.value, 1));
-  options.tracing = false;  // from Start on
+  // At once: what is copied when sampling has begun is to be found, and kinds are switched on here.
+  options.tracing = true;
   Result<std::unique_ptr<SelfTrace>> self =
       SelfTrace::Open(options, request.root, request.Option("cupti_paths"));
   if (!self.ok()) return self.status;
