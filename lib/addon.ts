@@ -68,6 +68,8 @@ export interface NativeSampleSpec {
   /** Test hooks, see CopyFault in native/copy/backend.h: -1 and 0 mean none. */
   readonly dropPage: number;
   readonly stretch: number;
+  /** Have CUPTI watch the timed copies too; CUDA backend only. From the first such sample on CUPTI stays in the process. */
+  readonly witness: boolean;
 }
 
 /** Raw readings of one sample: native measures, TypeScript judges. All times in ns. */
@@ -103,6 +105,20 @@ export interface NativeSample {
   readonly verifiedBy: 'compare' | 'replay' | 'readback' | null;
   /** Offset of the first wrong byte; -1 when the data is right or was not checked. */
   readonly firstBadOffset: number;
+  /** What CUPTI saw of the timed copies; null unless asked for, or with `cuptiWhy`. */
+  readonly cupti: NativeWitness | null;
+  readonly cuptiWhy: string | null;
+}
+
+/** Memcpy activity records of one timed operation. */
+export interface NativeWitness {
+  /** Sum of their durations, ns. */
+  readonly copyNs: number;
+  readonly records: number;
+  readonly bytesHtoD: number;
+  readonly bytesDtoH: number;
+  /** Kinds of the host memory, in CUPTI's words: pageable, pinned, managed ... */
+  readonly memory: readonly string[];
 }
 
 export interface NativeGpuState {

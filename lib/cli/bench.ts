@@ -29,6 +29,7 @@ interface BenchFlags {
   readonly runs?: number;
   readonly seed?: number;
   readonly reserve?: boolean;
+  readonly cupti?: string;
   readonly dryRun?: boolean;
   readonly json?: boolean;
   readonly out?: string;
@@ -108,6 +109,11 @@ export function registerBench(program: Command): void {
     .option(
       '--reserve',
       'grow hugetlb pools by what the run needs and give exactly that back (needs root)',
+    )
+    .addOption(
+      new Option('--cupti <use>', 'auto: after the blocks CUPTI watches three copies of each cell')
+        .choices(['auto', 'off'])
+        .default('auto'),
     )
     .option('--dry-run', 'print plan, cells, memory and estimate; measure nothing')
     .option('--json', 'print one JSON document (schema warpgauge/memcpy/1)')

@@ -1,4 +1,5 @@
 import type {
+  Cell,
   Comparison,
   MemcpyDocument,
   PreflightLine,
@@ -168,6 +169,7 @@ const MATRIX_COLUMNS: readonly Column[] = [
   { title: 'Per page', align: 'right', spare: true },
   { title: 'Faults', align: 'right' },
   { title: 'Pins ~', align: 'right' },
+  { title: 'CUPTI', align: 'right', spare: true },
   { title: 'sys', align: 'right' },
   { title: 'Proven' },
 ];
@@ -184,6 +186,13 @@ function faultsText({ faultsPerf, faultsRusage }: CellCounters): string {
   return faultsPerf === faultsRusage
     ? count(faultsRusage)
     : `${count(faultsPerf)}/${count(faultsRusage)}`;
+}
+
+/** Throughput by CUPTI's own duration of the copies; `!` where it saw other bytes or memory than the cell is about. */
+function cuptiText({ cupti }: Cell): TableCell {
+  if (cupti === null) return ABSENT;
+  const gbps = significant(cupti.bytes / cupti.copy_ns);
+  return cupti.agrees ? gbps : { text: `${gbps} !`, style: 'red' };
 }
 
 function matrixRows(group: CellGroup, document: MemcpyDocument): Row[] {
@@ -218,6 +227,7 @@ function matrixRows(group: CellGroup, document: MemcpyDocument): Row[] {
         counters.nsPerPage === null ? ABSENT : formatDuration(counters.nsPerPage),
         faultsText(counters),
         count(counters.pins),
+        cuptiText(cell),
         percent(counters.sysShare),
         last,
       ],
@@ -244,7 +254,7 @@ export function renderMatrix(document: MemcpyDocument, options: RenderOptions): 
   if (groups.length > 0) {
     const legend =
       'GB/s: median, 1 GB = 1e9 bytes, raw 95 % interval. Per page: of that kind. Total: registration, copy and release. Faults: per sample, perf/rusage where they differ (only rusage sees those in pinning). ' +
-      `sys: share in the kernel. -: not measured (sys: below 20 ms the kernel's ticks are too coarse). Page size proven by ${provenMethods(document)}.`;
+      `CUPTI: GB/s by its duration of the copies alone, in three further copies. sys: share in the kernel. -: not measured (sys: below 20 ms the kernel's ticks are too coarse). Page size proven by ${provenMethods(document)}.`;
     output.push(...wrap(legend, options.width, '  ').map((line) => paint('dim', line)));
   }
   const missing = missingRows(document);

@@ -102,7 +102,23 @@ SampleSpec ReadSpec(OptionsReader* given) {
   spec.flush_bytes = static_cast<size_t>(given->Integer("flushBytes", 0, kMaxInteger));
   spec.fault.drop_page = given->Integer("dropPage", -1, kMaxInteger);
   spec.fault.stretch = given->Number("stretch");
+  spec.witness = given->Flag("witness");
   return spec;
+}
+
+Napi::Value WitnessObject(Napi::Env env, const CopyWitnessReading& witness) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("copyNs", static_cast<double>(witness.copy_ns));
+  object.Set("records", static_cast<double>(witness.records));
+  object.Set("bytesHtoD", static_cast<double>(witness.bytes_htod));
+  object.Set("bytesDtoH", static_cast<double>(witness.bytes_dtoh));
+  Napi::Array memory = Napi::Array::New(env);
+  uint32_t n = 0;
+  for (uint32_t kind = 0; kind < 32; kind++) {
+    if ((witness.host_memory >> kind & 1U) != 0) memory.Set(n++, CuptiMemoryKind(kind));
+  }
+  object.Set("memory", memory);
+  return object;
 }
 
 Napi::Object SampleObject(Napi::Env env, const SampleReading& reading, const SampleRunner& runner) {
@@ -158,6 +174,8 @@ Napi::Object SampleObject(Napi::Env env, const SampleReading& reading, const Sam
   object.Set("verified", reading.verified);
   text_or_null("verifiedBy", reading.verified_by);
   set("firstBadOffset", reading.first_bad_offset);
+  object.Set("cupti", reading.has_witness ? WitnessObject(env, reading.witness) : env.Null());
+  text_or_null("cuptiWhy", reading.witness_why.empty() ? nullptr : reading.witness_why.c_str());
   return object;
 }
 

@@ -42,6 +42,14 @@ struct GpuState {  // -1: not readable
   int64_t throttle = -1;  // clock event reason bits
 };
 
+// The memcpy records that CUPTI made of one timed operation.
+struct CopyWitnessReading {
+  int64_t copy_ns = 0;  // sum of their durations
+  int64_t records = 0;
+  uint64_t bytes_htod = 0, bytes_dtoh = 0;
+  uint32_t host_memory = 0;  // bits 1 << CUpti_ActivityMemoryKind of the host's side
+};
+
 // The other side of a copy: a GPU through the CUDA driver API, or a staging buffer of this
 // process that stands in for it ("host proxy"). Single-threaded: made, used and destroyed on
 // the thread that is timed.
@@ -100,6 +108,14 @@ class CopyBackend {
 
   // Clocks, link and throttle state; all -1 on the host backend. Untimed.
   virtual GpuState ReadGpu() = 0;
+
+  // Has CUPTI watch the copies between the two: a third timer. From the first call on it stays in
+  // the process, so it comes after everything that is timed for its own sake. End waits at most a
+  // second for the records of so many bytes.
+  virtual Status BeginWitness() {
+    return {"ERR_ILLEGAL_CELL", std::string("the ") + name() + " backend does not use the GPU"};
+  }
+  virtual Result<CopyWitnessReading> EndWitness(uint64_t /*bytes*/) { return BeginWitness(); }
 
   void set_fault(CopyFault fault) { fault_ = fault; }
 

@@ -237,8 +237,26 @@ Status SampleRunner::Prepare(const SampleSpec& spec,
   return Status::Ok();
 }
 
+// What CUPTI cannot be had for fails no sample: it is told with it.
+void SampleRunner::BeginWitness(const SampleSpec& spec, SampleReading* reading) {
+  if (!spec.witness) return;
+  if (Status s = backend_->BeginWitness(); !s.ok()) reading->witness_why = s.message();
+}
+
+void SampleRunner::EndWitness(const SampleSpec& spec, uint64_t bytes, SampleReading* reading) {
+  if (!spec.witness || !reading->witness_why.empty()) return;
+  const auto seen = backend_->EndWitness(bytes);
+  reading->has_witness = seen.ok();
+  if (seen.ok()) {
+    reading->witness = seen.value;
+  } else {
+    reading->witness_why = seen.status.message();
+  }
+}
+
 Status SampleRunner::TimeCopy(const SampleSpec& spec, uint8_t* host, SampleReading* reading) {
   backend_->set_fault(spec.fault);
+  BeginWitness(spec, reading);
   Counters before;
   ReadBefore(&before);
   reading->time_ns = MonotonicNs();
@@ -246,6 +264,7 @@ Status SampleRunner::TimeCopy(const SampleSpec& spec, uint8_t* host, SampleReadi
                                                  : backend_->CopyDtoH(host, spec.bytes, spec.pin);
   ReadAfter(before, reading);
   if (!timing.ok()) return timing.status;
+  EndWitness(spec, spec.bytes, reading);
   reading->host_ns = timing.value.host_ns;
   reading->event_ns = timing.value.event_ns;
   PhaseOf(reading, Phase::kCopy) = timing.value.host_ns;

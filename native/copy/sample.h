@@ -32,6 +32,8 @@ struct SampleSpec {
   bool fill = true;
   size_t flush_bytes = 0;
   CopyFault fault;
+  // CUPTI watches the timed copies (backend.h).
+  bool witness = false;
 };
 
 enum class Phase : uint8_t {
@@ -75,6 +77,9 @@ struct SampleReading {
   bool verified = false;
   const char* verified_by = nullptr;
   int64_t first_bad_offset = -1;
+  bool has_witness = false;
+  CopyWitnessReading witness;
+  std::string witness_why;  // asked for, but could not be had
 };
 
 // Runs samples on the calling thread, which must be pinned by its owner: counters are those of
@@ -110,6 +115,8 @@ class SampleRunner {
                   const Pattern& pattern,
                   SampleReading* reading);
   Status ReadyToTime(const SampleSpec& spec, SampleReading* reading);
+  void BeginWitness(const SampleSpec& spec, SampleReading* reading);
+  void EndWitness(const SampleSpec& spec, uint64_t bytes, SampleReading* reading);
   Status TimeCopy(const SampleSpec& spec, uint8_t* host, SampleReading* reading);
   Status Verify(const SampleSpec& spec,
                 const uint8_t* host,

@@ -79,12 +79,14 @@ Status SampleRunner::RunVectorAdd(const SampleSpec& spec, SampleReading* reading
   if (Status s = ReadyToTime(spec, reading); !s.ok()) return s;
 
   backend_->set_fault(spec.fault);
+  BeginWitness(spec, reading);
   Counters before;
   ReadBefore(&before);
   reading->time_ns = MonotonicNs();
   const auto timing = backend_->VectorAdd(a, b, c, count, spec.pin);
   ReadAfter(before, reading);
   if (!timing.ok()) return timing.status;
+  EndWitness(spec, 3 * spec.bytes, reading);
   reading->host_ns = timing.value.host_ns;
   PhaseOf(reading, Phase::kCopyA) = timing.value.copy_a.host_ns;
   PhaseOf(reading, Phase::kCopyB) = timing.value.copy_b.host_ns;

@@ -55,6 +55,8 @@ function cellOf(pairing: Pairing, side: Side, samples: Sample[]): Cell {
     samples,
     phases_ns: null,
     labels: [],
+    cupti: null,
+    cupti_why: 'the host proxy does not use the GPU',
     stats: describe(samples, bytes, { seed: side.id }),
     page: {
       requested_kb: 4,

@@ -22,6 +22,7 @@ const SPEC: NativeSampleSpec = {
   flushBytes: 0,
   dropPage: -1,
   stretch: 0,
+  witness: false,
 };
 const children: CopyChild[] = [];
 after(async () => {

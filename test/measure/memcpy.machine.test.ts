@@ -269,6 +269,7 @@ test('R7: without conditioning the first touch of memory that the hypervisor too
     flushBytes: 0,
     dropPage: -1,
     stretch: 0,
+    witness: false,
   };
   const first = async (condition: boolean): Promise<number> => {
     await sleep(12_000); // free memory is reported to the hypervisor after some seconds

@@ -221,6 +221,8 @@ test('schema and types name the same fields', () => {
       stats: true,
       phases_ns: true,
       labels: true,
+      cupti: true,
+      cupti_why: true,
     }),
     comparison: keysOf<Comparison>({
       a: true,

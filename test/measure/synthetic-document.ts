@@ -256,6 +256,8 @@ export function emptyCell(key: CellKey, part: Partial<Cell> = {}): Cell {
     stats: null,
     phases_ns: null,
     labels: [],
+    cupti: null,
+    cupti_why: 'the host proxy does not use the GPU',
     ...part,
   };
 }
@@ -337,6 +339,8 @@ export function syntheticCells(options: SyntheticOptions = {}): Cell[] {
       stats: syntheticStats(key.bytes, own),
       phases_ns: medianPhases(own),
       labels: cold ? [key.pin === 'register' ? 'faults-in-pinning' : 'faults'] : [],
+      cupti: null,
+      cupti_why: 'the host proxy does not use the GPU',
     });
   });
 }

@@ -118,6 +118,8 @@ export function cell(parts: CellParts, of: readonly Sample[]): Cell {
     stats: null,
     phases_ns: null,
     labels: [],
+    cupti: null,
+    cupti_why: 'the host proxy does not use the GPU',
   };
 }
 

@@ -13,7 +13,7 @@ binding.setErrorClass(class extends Error {
 });
 const host = { backend: 'host', device: 0, cudaPath: '', nvmlPath: '' };
 const sample = { op: 'DtoH', pin: 'none', state: 'cold', kind: '4k', bytes: 65536, patternSeed: 1, numaNode: -1,
-  condition: false, fill: true, flushBytes: 0, dropPage: -1, stretch: 0 };
+  condition: false, fill: true, flushBytes: 0, dropPage: -1, stretch: 0, witness: false };
 const region = { bytes: 65536, pages: '4k', numaNode: -1, lock: false, shared: false, populate: true, threads: 0 };
 const child = { parentPid: 1, cpu: -1 };
 const sampler = { sources: [], batchNs: 1e8, maxUndeliveredBytes: 1e6, mayLackAll: false };

@@ -23,6 +23,7 @@ import type {
   Phases,
   Sample,
 } from './types.ts';
+import { EXPECTED_WHYS } from './witness.ts';
 
 const ALPHA = 0.05;
 const FAMILY_RESAMPLES = 10_000;
@@ -148,7 +149,7 @@ function warningsOf(
   cells: readonly Cell[],
   calibrations: readonly Calibration[],
   judged: readonly Comparison[],
-  { runs, blocks }: AnalyseInput,
+  { runs, blocks, backend }: AnalyseInput,
 ): string[] {
   const warnings: string[] = [];
   const finished = Math.round(blocks * runs);
@@ -167,6 +168,15 @@ function warningsOf(
     warnings.push(
       `${invalid} ${are} invalid and left out: ${reasons[0] ?? 'no reason given'}${more}`,
     );
+  }
+  const unwatched = new Set(
+    cells.flatMap(({ cupti, cupti_why }) => (cupti ? [] : (cupti_why ?? []))),
+  );
+  for (const { id, cupti } of cells) {
+    if (cupti?.disagreement) warnings.push(`${id}: ${cupti.disagreement}`);
+  }
+  for (const why of backend === 'cuda' ? unwatched : []) {
+    if (!EXPECTED_WHYS.has(why)) warnings.push(`no third timer: ${why}`);
   }
   for (const { id, stats } of all) {
     if (!stats?.bimodal) continue;

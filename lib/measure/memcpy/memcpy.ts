@@ -21,6 +21,7 @@ import {
   PAGE_BYTES,
   type ReservedPool,
 } from './types.ts';
+import { witnessOf } from './witness.ts';
 
 /** Relative half-width of the widest interval in the verdict table at which no more blocks are added. */
 const CI_TARGET = 0.05;
@@ -135,6 +136,7 @@ function toCell(measured: Measured<PlannedCell>): Cell {
     stats: null,
     phases_ns: null,
     labels: [],
+    ...witnessOf(measured),
   };
 }
 
@@ -277,6 +279,7 @@ function reproduceLine(
     `--seed ${options.seed}`,
   );
   if (options.runs > 1) words.push(`--runs ${options.runs}`);
+  if (options.cupti !== 'auto') words.push(`--cupti ${options.cupti}`);
   if (options.reserve) words.push('--reserve');
   return words.join(' ');
 }

@@ -48,6 +48,11 @@ export interface MemcpyOptions {
   readonly seed?: number;
   /** Grow hugetlb pools by what the run needs and give exactly that back; default false. Needs root. */
   readonly reserve?: boolean;
+  /**
+   * `auto` (default): after the blocks, CUPTI watches three more copies of each cell, for a third timer and a check of the
+   * memory kind. `off`: CUPTI is not loaded. CUDA backend only.
+   */
+  readonly cupti?: 'auto' | 'off';
   /** Stops the run at the next sample; what was measured is kept and marked `interrupted`. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: MemcpyProgress) => void;
@@ -58,7 +63,7 @@ export interface MemcpyOptions {
 }
 
 export interface MemcpyProgress {
-  readonly stage: 'reserve' | 'warm-up' | 'measure' | 'analyse' | 'release';
+  readonly stage: 'reserve' | 'warm-up' | 'measure' | 'witness' | 'analyse' | 'release';
   /** 1-based; 0 outside `measure`. */
   readonly block: number;
   /** Blocks that will surely run. */
@@ -106,6 +111,7 @@ export interface ResolvedOptions {
   readonly runIntervalMs: number;
   readonly seed: number;
   readonly reserve: boolean;
+  readonly cupti: 'auto' | 'off';
   readonly signal: AbortSignal | null;
   readonly onProgress: ((progress: MemcpyProgress) => void) | null;
   readonly argv: readonly string[];
@@ -218,6 +224,7 @@ export function resolveOptions(options: MemcpyOptions): ResolvedOptions {
       2 ** 32 - 1,
     ),
     reserve: options.reserve ?? false,
+    cupti: oneOf('cupti', ['auto', 'off'], options.cupti ?? 'auto'),
     signal: options.signal ?? null,
     onProgress: options.onProgress ?? null,
     argv: options.argv ?? [],

@@ -247,6 +247,7 @@ async function estimateBlock(
       flushBytes: 0,
       dropPage: -1,
       stretch: 0,
+      witness: false,
       ...spec,
     };
     try {

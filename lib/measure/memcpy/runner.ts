@@ -3,7 +3,7 @@
  * every sample is asked of the copying child one at a time, so that the run can stop after any of them and what
  * was measured is never lost.
  */
-import type { NativeBackendInfo, NativeSampleSpec } from '../../addon.ts';
+import type { NativeBackendInfo, NativeSample, NativeSampleSpec } from '../../addon.ts';
 import { type ErrorRecord, WarpgaugeError } from '../../errors.ts';
 import type { CopyChild } from './copy-child.ts';
 import {
@@ -16,11 +16,15 @@ import {
 import { toSample } from './judge.ts';
 import { errorRecord, MIN_BLOCKS, type ResolvedOptions } from './options.ts';
 import type { CellStatus, MemcpyDocument, Sample } from './types.ts';
+import { NOTHING_COPIED, SWITCHED_OFF, WITNESSED } from './witness.ts';
 
 /** A cell or calibration with what it has so far. */
 export interface Measured<T> {
   readonly item: T;
   readonly samples: Sample[];
+  /** Operations that CUPTI watched after the blocks; in no statistics. */
+  readonly witnessed: NativeSample[];
+  whyNotWitnessed: string | null;
   status: CellStatus;
   reason: string | null;
   fix: string | null;
@@ -69,6 +73,8 @@ function measured<T>(item: T): Measured<T> {
   return {
     item,
     samples: [],
+    witnessed: [],
+    whyNotWitnessed: null,
     status: 'ok',
     reason: null,
     fix: null,
@@ -92,6 +98,11 @@ function measuredCell(item: PlannedCell): Measured<PlannedCell> {
     }
   }
   return cell;
+}
+
+function whyNotWitnessed(options: ResolvedOptions, info: NativeBackendInfo): string | null {
+  if (options.cupti === 'off') return SWITCHED_OFF;
+  return info.backend === 'cuda' ? null : 'the host proxy does not use the GPU';
 }
 
 /** Runs everything. Never rejects for what happens to a sample; only for a child that cannot be started at all. */
@@ -137,6 +148,7 @@ class BlockRun {
         stoppedBy = done.stoppedBy;
         if (stoppedBy === 'error') break;
       }
+      await this.#witness();
     } finally {
       options.signal?.removeEventListener('abort', kill);
       await this.#child?.close();
@@ -210,6 +222,45 @@ class BlockRun {
         this.#progress('measure', run, block, index / order.length, target.item.id, started);
         await this.#sample(item, run, block);
       }
+    }
+  }
+
+  /**
+   * Last, because CUPTI stays in the child once it is there: a few more operations of each cell under its eyes. None of
+   * them is a sample. What CUPTI cannot be had for is said once per cell and fails nothing.
+   */
+  async #witness(): Promise<void> {
+    const { options, info } = this.#input;
+    const why = whyNotWitnessed(options, info);
+    let lacking: string | null = why;
+    for (const [index, target] of this.#cells.entries()) {
+      const { metric, id } = target.item;
+      if (target.stopped || target.samples.length === 0) continue;
+      if (metric === 'register') {
+        target.whyNotWitnessed = NOTHING_COPIED;
+        continue;
+      }
+      for (let i = 0; i < WITNESSED && lacking === null; i++) {
+        if (this.#interrupted) return;
+        this.#progress('witness', options.runs - 1, 0, index / this.#cells.length, id);
+        try {
+          if (this.#child === null || !this.#child.alive) await this.#newChild();
+          if (this.#child === null) return;
+          const spec = this.#spec({ cell: target }, options.runs, i);
+          const sample = await this.#child.sample({
+            ...spec,
+            dropPage: -1,
+            stretch: 0,
+            witness: true,
+          });
+          if (sample.cupti !== null) target.witnessed.push(sample);
+          else lacking = sample.cuptiWhy;
+        } catch (error) {
+          target.whyNotWitnessed = errorRecord(error).message;
+          break;
+        }
+      }
+      target.whyNotWitnessed ??= lacking;
     }
   }
 
@@ -315,11 +366,12 @@ class BlockRun {
       flushBytes,
       dropPage: hit(hooks.drop?.cell) ? (hooks.drop?.page ?? -1) : -1,
       stretch: hit(hooks.stretch?.cell) ? (hooks.stretch?.share ?? 0) : 0,
+      witness: false,
     };
   }
 
   #progress(
-    stage: 'warm-up' | 'measure',
+    stage: 'warm-up' | 'measure' | 'witness',
     run: number,
     block: number,
     within: number,
@@ -338,7 +390,9 @@ class BlockRun {
       options.budgetNs === null ? 0 : options.budgetNs / options.runs,
     );
     const total = options.runs * perRun;
-    const spent = run * perRun + (stage === 'measure' ? Math.min(inRun, perRun) : 0);
+    const inThisRun =
+      stage === 'measure' ? Math.min(inRun, perRun) : stage === 'witness' ? perRun : 0;
+    const spent = run * perRun + inThisRun;
     options.onProgress({
       stage,
       block: stage === 'measure' ? block + 1 : 0,

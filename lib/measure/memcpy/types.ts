@@ -164,6 +164,30 @@ export interface CellStats {
   readonly bimodal: boolean;
 }
 
+/**
+ * What CUPTI saw of a cell's copies: a third timer, and a check of the memory kind. Taken after all blocks, in copies that
+ * count for nothing else, because CUPTI in the process would be a part of what is timed.
+ */
+export interface CuptiWitness {
+  /** Operations watched. */
+  readonly n: number;
+  /** Durations of an operation's memcpy records, summed; ns, median over the operations, as all below. */
+  readonly copy_ns: number;
+  /** Host clock around the same operations. */
+  readonly host_ns: number;
+  /** CUDA events around the same. */
+  readonly event_ns: number | null;
+  /** Memcpy records of one operation. */
+  readonly records: number;
+  /** Bytes in them. */
+  readonly bytes: number;
+  /** Kinds of the host memory: `pageable`, `pinned`, `managed`. */
+  readonly memory: readonly string[];
+  /** Whether bytes and memory are what the cell is about. */
+  readonly agrees: boolean;
+  readonly disagreement: string | null;
+}
+
 export type CellStatus = 'ok' | 'unavailable' | 'failed';
 
 export interface Cell extends CellKey {
@@ -191,6 +215,9 @@ export interface Cell extends CellKey {
   readonly phases_ns: Phases | null;
   /** What the counters say the cell went through, e.g. `faults-in-pinning`. */
   readonly labels: readonly string[];
+  /** null with the reason in `cupti_why`. */
+  readonly cupti: CuptiWitness | null;
+  readonly cupti_why: string | null;
 }
 
 /** What a fault (touch) or a population costs, measured in the same blocks on other mappings. */
