@@ -140,6 +140,7 @@
       "native/memory/smaps.cc"
     ],
     "copy_sources": [
+      "native/copy/copy_witness.cc",
       "native/copy/cuda_backend.cc",
       "native/copy/host_backend.cc",
       "native/copy/io_uring_pin.cc",

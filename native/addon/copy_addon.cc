@@ -18,6 +18,7 @@
 #include "copy/cuda_backend.h"
 #include "copy/host_backend.h"
 #include "copy/sample.h"
+#include "gpu/cupti/trace_tables.h"
 #include "os/cpu_cache.h"
 
 namespace warpgauge {
@@ -115,7 +116,9 @@ Napi::Value WitnessObject(Napi::Env env, const CopyWitnessReading& witness) {
   Napi::Array memory = Napi::Array::New(env);
   uint32_t n = 0;
   for (uint32_t kind = 0; kind < 32; kind++) {
-    if ((witness.host_memory >> kind & 1U) != 0) memory.Set(n++, CuptiMemoryKind(kind));
+    if ((witness.host_memory >> kind & 1U) == 0) continue;
+    const char* name = MemoryKindName(kind);
+    memory.Set(n++, name != nullptr ? std::string(name) : "unknown (" + std::to_string(kind) + ")");
   }
   object.Set("memory", memory);
   return object;

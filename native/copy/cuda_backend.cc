@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "copy/copy_witness.h"
 #include "core/clock.h"
 #include "gpu/cuda/context.h"
 #include "gpu/cuda/vector_add_ptx.h"
@@ -78,6 +79,8 @@ class CudaBackend final : public CopyBackend {
   Result<VectorAddTiming> VectorAdd(
       const double* a, const double* b, double* c, size_t count, PinMode pin) override;
   GpuState ReadGpu() override;
+  Status BeginWitness() override;
+  Result<CopyWitnessReading> EndWitness(uint64_t bytes) override;
 
  private:
   struct Buffer {
@@ -109,6 +112,7 @@ class CudaBackend final : public CopyBackend {
   std::unique_ptr<CudaContext> context_;  // first in, last out: everything below lives in it
   const CudaTable& cuda_;
   std::unique_ptr<NvmlReader> nvml_;
+  std::unique_ptr<CopyWitness> witness_;
   BackendDevice device_;
   CuStream stream_ = nullptr;
   std::array<EventPair, 4> events_;  // plain copies use the first, vectorAdd one per phase
@@ -518,6 +522,20 @@ GpuState CudaBackend::ReadGpu() {
   state.replays = value(NvmlMetric::kReplays);
   state.throttle = value(NvmlMetric::kClockReasons);
   return state;
+}
+
+Status CudaBackend::BeginWitness() {
+  if (witness_ == nullptr) {
+    Result<std::unique_ptr<CopyWitness>> opened = CopyWitness::Open();
+    if (!opened.ok()) return opened.status;
+    witness_ = std::move(opened.value);
+  }
+  return witness_->Begin();
+}
+
+Result<CopyWitnessReading> CudaBackend::EndWitness(uint64_t bytes) {
+  if (witness_ == nullptr) return Status("ERR_CLOSED", "BeginWitness comes first");
+  return witness_->End(bytes);
 }
 
 }  // namespace
