@@ -190,7 +190,7 @@ function faultsText({ faultsPerf, faultsRusage }: CellCounters): string {
 
 /** Throughput by CUPTI's own duration of the copies; `!` where it saw other bytes or memory than the cell is about. */
 function cuptiText({ cupti }: Cell): TableCell {
-  if (cupti === null) return ABSENT;
+  if (!cupti) return ABSENT; // undefined in results of earlier versions
   const gbps = significant(cupti.bytes / cupti.copy_ns);
   return cupti.agrees ? gbps : { text: `${gbps} !`, style: 'red' };
 }
@@ -254,7 +254,11 @@ export function renderMatrix(document: MemcpyDocument, options: RenderOptions): 
   if (groups.length > 0) {
     const legend =
       'GB/s: median, 1 GB = 1e9 bytes, raw 95 % interval. Per page: of that kind. Total: registration, copy and release. Faults: per sample, perf/rusage where they differ (only rusage sees those in pinning). ' +
-      `CUPTI: GB/s by its duration of the copies alone, in three further copies. sys: share in the kernel. -: not measured (sys: below 20 ms the kernel's ticks are too coarse). Page size proven by ${provenMethods(document)}.`;
+      "sys: share in the kernel. -: not measured (sys: below 20 ms the kernel's ticks are too coarse). " +
+      (document.cells.some(({ cupti }) => cupti)
+        ? 'CUPTI: GB/s by its own duration of the copies, in three further ones. '
+        : '') +
+      `Page size proven by ${provenMethods(document)}.`;
     output.push(...wrap(legend, options.width, '  ').map((line) => paint('dim', line)));
   }
   const missing = missingRows(document);

@@ -90,6 +90,7 @@ async function compare(pairing: Pairing): Promise<Comparison> {
         flushBytes: 64 * MiB,
         dropPage: -1,
         stretch: side.stretch,
+        witness: false,
       };
       const raw = await child.sample(spec);
       samples.get(side.id)?.push(

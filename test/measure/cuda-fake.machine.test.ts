@@ -35,6 +35,7 @@ function bench(script: string, ...args: string[]): Outcome {
       ...process.env,
       WARPGAUGE_CUDA: join(FAKE, 'libcuda.so.1'),
       WARPGAUGE_NVML: join(FAKE, 'libnvidia-ml.so.1'),
+      WARPGAUGE_CUPTI: join(FAKE, 'libcupti.so'),
       WARPGAUGE_FAKE_SCRIPT: scriptFile,
       WARPGAUGE_FAKE_LOG: logFile,
     },
@@ -83,6 +84,21 @@ test('every legal cell is measured and verified, vectorAdd included, and says th
         assert.ok((sample.t_event_ns ?? 0) > 0, cell.id);
     }
   }
+  for (const { id, cupti, cupti_why: why, metric, pin, dir, bytes } of document.cells) {
+    if (metric === 'register') {
+      assert.equal(cupti, null, id);
+      assert.match(why ?? '', /nothing is copied/);
+      continue;
+    }
+    if (cupti === null) continue; // an illegal cell
+    assert.equal(cupti.n, 3, id);
+    assert.deepEqual(cupti.memory, [pin === 'none' ? 'pageable' : 'pinned'], id);
+    assert.equal(cupti.bytes, dir === 'vectorAdd' ? 3 * bytes : bytes, id);
+    assert.equal(cupti.disagreement, null, id);
+    assert.ok(cupti.copy_ns > 0 && cupti.copy_ns <= cupti.host_ns, id);
+  }
+  assert.ok(document.cells.filter(({ cupti }) => cupti !== null).length > 20);
+  assert.doesNotMatch(document.warnings.join(), /third timer/);
   for (const vector of of(document, 'vectoradd/')) {
     const phases = vector.phases_ns;
     for (const name of [

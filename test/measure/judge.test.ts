@@ -46,6 +46,8 @@ const RAW: NativeSample = {
   verified: true,
   verifiedBy: 'compare',
   firstBadOffset: -1,
+  cupti: null,
+  cuptiWhy: null,
 };
 const CONTEXT: SampleContext = {
   op: 'DtoH',

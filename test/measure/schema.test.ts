@@ -370,7 +370,9 @@ test('schema and types name the same fields', () => {
     const definition = definitions[name];
     assert.ok(definition, name);
     assert.deepEqual(propertiesOf(definition), keys, name);
-    assert.deepEqual([...definition.required].sort(), keys, `${name} required`);
+    // Absent in results of before CUPTI was asked.
+    const required = keys.filter((key) => name !== 'cell' || !key.startsWith('cupti'));
+    assert.deepEqual([...definition.required].sort(), required, `${name} required`);
     assert.equal(definition.additionalProperties, false, name);
   }
   const document = keysOf<MemcpyDocument>({

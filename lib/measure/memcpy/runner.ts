@@ -395,7 +395,7 @@ class BlockRun {
     const spent = run * perRun + inThisRun;
     options.onProgress({
       stage,
-      block: stage === 'measure' ? block + 1 : 0,
+      block: stage === 'measure' ? block + 1 : stage === 'witness' ? blocks : 0,
       blocks: Math.max(blocks, block + 1),
       run: run + 1,
       runs: options.runs,

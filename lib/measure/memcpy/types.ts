@@ -215,7 +215,7 @@ export interface Cell extends CellKey {
   readonly phases_ns: Phases | null;
   /** What the counters say the cell went through, e.g. `faults-in-pinning`. */
   readonly labels: readonly string[];
-  /** null with the reason in `cupti_why`. */
+  /** null with the reason in `cupti_why`; both are absent in results of versions before 0.2. */
   readonly cupti: CuptiWitness | null;
   readonly cupti_why: string | null;
 }
