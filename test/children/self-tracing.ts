@@ -30,6 +30,7 @@ function copy(times: number): void {
       flushBytes: 0,
       dropPage: -1,
       stretch: 0,
+      witness: false,
     });
   }
 }

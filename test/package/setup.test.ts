@@ -177,7 +177,7 @@ describe('scripts/setup.mjs', () => {
       objects(changed)
         .map((name) => name.split('/').at(-1))
         .sort(),
-      ['addon.o', 'dynamic_library.o', 'inject.o'],
+      ['addon.o', 'dynamic_library.o', 'inject.o', 'main.o', 'undo.o'],
     );
     assert.deepEqual(
       changed.filter((name) => !name.startsWith('build/')),

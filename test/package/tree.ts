@@ -61,13 +61,14 @@ export function shrinkNative(tree: string): void {
   );
   mkdirSync(join(native, 'guardian'));
   writeFileSync(join(native, 'guardian', 'main.c'), 'int main(void) { return 0; }\n');
+  writeFileSync(join(native, 'guardian', 'undo.c'), 'int guardian_undo;\n');
   const variables = {
     core_sources: ['native/core/dynamic_library.cc'],
     os_sources: [],
     gpu_sources: [],
     trace_sources: [],
     inject_sources: ['native/inject/inject.c'],
-    guardian_sources: [],
+    guardian_sources: ['native/guardian/undo.c'],
     memory_sources: [],
     copy_sources: [],
     addon_sources: ['native/addon/addon.cc'],
