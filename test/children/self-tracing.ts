@@ -1,8 +1,8 @@
-// Traces its own copies on the simulated driver, in ways that its first argument names. Used by test/monitor/cuda-trace.test.ts.
+// Traces its own copies (warm ones: a cold copy to the device is a registration alone) on the simulated driver, in ways that its first argument names. Used by test/monitor/cuda-trace.test.ts.
 import { once } from 'node:events';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { loadBinding } from '#lib/addon';
 import { monitor } from 'warpgauge';
+import { loadBinding } from '#lib/addon';
 
 const BYTES = 1 << 20;
 const [way = 'copies', count = '1'] = process.argv.slice(2);
@@ -20,7 +20,7 @@ function copy(times: number): void {
     binding.runSample({
       op: 'HtoD',
       pin: 'none',
-      state: 'cold',
+      state: 'warm',
       kind: '4k',
       bytes: BYTES,
       patternSeed: i,
@@ -59,7 +59,9 @@ async function copies(): Promise<void> {
     copy(3);
     await sampler.close();
     const given = await rows;
-    const htod = given.filter((row) => row['direction'] === 'HtoD' && Number(row['bytes']) === BYTES);
+    const htod = given.filter(
+      (row) => row['direction'] === 'HtoD' && Number(row['bytes']) === BYTES,
+    );
     found.push({
       copies: htod.length,
       memory: [...new Set(htod.map((row) => row['source_memory']))],
@@ -82,7 +84,14 @@ async function twice(): Promise<void> {
     sources: [monitor.cudaTrace(), monitor.vmstat()],
   });
   const state = other.states.find(({ source }) => source === 'cuda');
-  console.log(JSON.stringify({ code, state: state?.state, reason: state?.reason, first: first.tables.length > 0 }));
+  console.log(
+    JSON.stringify({
+      code,
+      state: state?.state,
+      reason: state?.reason,
+      first: first.tables.length > 0,
+    }),
+  );
 }
 
 async function workers(): Promise<void> {

@@ -82,10 +82,9 @@ test(
     assert.equal(summary.processes.length, 1);
     assert.ok(Object.values(summary.processes[0]?.lost ?? {}).every((lost) => lost === 0));
     if (summary.hostFaults.seen !== null && summary.hostFaults.seen > 0) {
-      // The program touches no page of a fresh source: the copy's call takes all its faults.
-      assert.equal(of('HtoD')?.faultedCopies, 6);
-      assert.equal(of('DtoH')?.faultedCopies, 0);
-      assert.ok((of('HtoD')?.faults ?? 0) >= 6);
+      // The program touches no page of a fresh source: the copy's call takes its faults, a page each.
+      assert.ok((of('HtoD')?.faultedCopies ?? 0) >= 6);
+      assert.ok((of('HtoD')?.faults ?? 0) >= 6 * 16);
     }
     const again = warpgauge(['show', dir, '--trace', '--json']);
     assert.deepEqual(validated(again.stdout), summary);

@@ -34,14 +34,18 @@ test('copies of this process, and again in a second trace; marked as Simulated',
   }
 });
 
-test('a process has one trace: the second is refused, or a state beside other sources', NEEDS_FAKE, () => {
-  const { said, stderr } = run('twice');
-  assert.deepEqual(
-    said,
-    { code: 'ERR_BUSY', state: 'unavailable', reason: 'busy', first: true },
-    stderr,
-  );
-});
+test(
+  'a process has one trace: the second is refused, or a state beside other sources',
+  NEEDS_FAKE,
+  () => {
+    const { said, stderr } = run('twice');
+    assert.deepEqual(
+      said,
+      { code: 'ERR_BUSY', state: 'unavailable', reason: 'busy', first: true },
+      stderr,
+    );
+  },
+);
 
 test('twenty workers are terminated while they trace, one after the other', NEEDS_FAKE, () => {
   const { status, said, stderr } = run('workers', '20');

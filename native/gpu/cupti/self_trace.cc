@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "gpu/cuda/table.h"
 #include "gpu/cupti/activity.h"
 #include "gpu/cupti/lane_reader.h"
 #include "gpu/driver_gate.h"
@@ -69,6 +70,10 @@ Result<std::unique_ptr<SelfTrace>> SelfTrace::Open(const TraceOptions& options,
   how.cupti_override = override_path.empty() ? nullptr : override_path.c_str();
   how.cupti_paths = paths.empty() ? nullptr : paths.c_str();
   how.in_process = 1;
+  // Opened, not initialized: by an address inside it the activity finds it, whatever its file is
+  // called.
+  const Result<CudaTable> driver = OpenCuda(cuda != nullptr ? cuda : "");
+  if (driver.ok()) how.driver_code = reinterpret_cast<const void*>(driver.value.cuInit);
   wg_reason reason = WG_REASON_NO_MEMORY;
   if (wg_lane_attach_mapped(&g_writer, buffer.value->header()) == 0) {
     reason = wg_activity_start(&g_writer, &how);
