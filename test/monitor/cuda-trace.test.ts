@@ -22,6 +22,7 @@ function run(...args: string[]): { status: number | null; said: unknown; stderr:
   };
 }
 
+// A warm sample copies twice: before the timed region and in it.
 test('copies of this process, and again in a second trace; marked as Simulated', NEEDS_FAKE, () => {
   const { said, stderr } = run('copies');
   const rounds = said as { copies: number; memory: string[]; pids: number[] }[];
@@ -29,7 +30,7 @@ test('copies of this process, and again in a second trace; marked as Simulated',
   for (const round of rounds) {
     assert.deepEqual(
       { ...round, pids: round.pids.length },
-      { copies: 3, memory: ['pageable'], pids: 1, simulated: true, states: [] },
+      { copies: 6, memory: ['pageable'], pids: 1, simulated: true, states: [] },
     );
   }
 });
