@@ -7,7 +7,8 @@ import { after, it, type TestContext } from 'node:test';
 import { parseLines } from '../../bench/child.ts';
 import type { BenchDocument, BenchResult } from '../../bench/result.ts';
 
-// Runs the benchmarks of Monitor for moments: that they measure what they say, never how fast.
+// Runs the benchmarks of Monitor for moments: that they measure what they say, never how fast. The one of MIG plans has
+// a limit that every machine keeps.
 
 const folder = mkdtempSync(join(tmpdir(), 'warpgauge-bench-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -134,4 +135,10 @@ it('gpu: Simulated, and said so in every name', (t) => {
     const wrong = results.get(`gpu/Simulated-${gpus}/pcie-wrong-auto`);
     assert.equal(wrong?.verdict, 'OK', 'wrong PCIe bytes without a mark');
   }
+});
+
+it('mig: planning any request takes less than a millisecond', (t) => {
+  const results = bench('mig', 1);
+  if (!measured(t, results, ['mig/plan_p99'])) return;
+  assert.equal(results.get('mig/plan_p99')?.verdict, 'OK');
 });

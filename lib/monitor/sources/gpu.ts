@@ -6,7 +6,15 @@ import { flagOption } from './process-options.ts';
 import type { TickOptions } from './tick-options.ts';
 
 /** Tables of source `gpu`; `main` is the table `gpu` itself. */
-export type GpuTableName = 'main' | 'pcie' | 'slow' | 'process' | 'gpm' | 'samples' | 'event';
+export type GpuTableName =
+  | 'main'
+  | 'pcie'
+  | 'slow'
+  | 'process'
+  | 'gpm'
+  | 'samples'
+  | 'event'
+  | 'mig';
 
 const TABLES: readonly GpuTableName[] = [
   'main',
@@ -16,6 +24,7 @@ const TABLES: readonly GpuTableName[] = [
   'gpm',
   'samples',
   'event',
+  'mig',
 ];
 const SHORTEST_GPM_NS = 100e6;
 const UUID = /^(GPU|MIG)-[0-9A-Za-z/-]+$/;
@@ -150,6 +159,7 @@ export interface GpuOptions extends TickOptions {
  * - `gpu.gpm`: hardware counters over windows of at least 100 ms (Hopper and later)
  * - `gpu.samples`: the driver's own sample buffers (power every 20 ms)
  * - `gpu.event`: XIDs, ECC errors, clock and MIG changes
+ * - `gpu.mig`: how many more GPU instances of each profile alone could be made, of GPUs in MIG mode
  *
  * A value that a GPU or driver does not have is null, with the reason in its field's metadata or in `state`. Calls that cost
  * more than `driverShare` allows are made more rarely, the dearest first: rows then repeat the last answer (`changed` and

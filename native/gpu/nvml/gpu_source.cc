@@ -127,7 +127,7 @@ Result<GpuRequest> ParseRequest(const SourceRequest& request) {
   }
   const int64_t interval = request.interval_ns > 0 ? request.interval_ns : 100 * kMs;
   const int64_t slow = std::max(interval, kSlowNs);
-  gpu.interval_ns = {interval, interval, slow, slow, slow, slow, slow};
+  gpu.interval_ns = {interval, interval, slow, slow, slow, slow, slow, slow};
   const std::pair<const char*, GpuTable> intervals[] = {{"slow", GpuTable::kSlow},
                                                         {"process", GpuTable::kProcess},
                                                         {"gpm", GpuTable::kGpm},
@@ -153,7 +153,7 @@ Result<GpuRequest> ParseRequest(const SourceRequest& request) {
   if (std::all_of(
           gpu.interval_ns.begin(), gpu.interval_ns.end(), [](int64_t ns) { return ns == 0; })) {
     return Bad("gpu tables",
-               "main, pcie, slow, process, gpm, samples or event, joined by +",
+               "main, pcie, slow, process, gpm, samples, event or mig, joined by +",
                request.Option("tables"));
   }
   return gpu;

@@ -178,6 +178,22 @@ TableSpec MakeGpuTable(GpuTable table) {
       columns.push_back(Column(
           "memory_utilization_ratio", Type::kFloat64, Kind::kGauge, "1", "nvmlDeviceGetSamples 2"));
       break;
+    case GpuTable::kMig:
+      spec.grain = "one row per reading, GPU in MIG mode and profile of GPU instances";
+      columns.push_back(Column("profile",
+                               Type::kName,
+                               Kind::kKey,
+                               "",
+                               "nvmlDeviceGetGpuInstanceProfileInfoV: 3g.40gb, 1g.10gb+me"));
+      columns.push_back(Column(
+          "profile_id", Type::kUint32, Kind::kState, "", "nvmlDeviceGetGpuInstanceProfileInfoV"));
+      columns.push_back(Column("free_slots",
+                               Type::kUint32,
+                               Kind::kGauge,
+                               "1",
+                               "nvmlDeviceGetGpuInstanceRemainingCapacity: how many more instances "
+                               "of this profile alone could be made"));
+      break;
     case GpuTable::kEvent:
       spec.kind = TableKind::kEvent;
       spec.grain = "one row per event of the driver";

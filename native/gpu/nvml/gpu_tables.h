@@ -52,6 +52,10 @@ inline constexpr uint32_t kEventCountColumn = 4;
 inline constexpr uint32_t kEventGpuInstanceColumn = 5;
 inline constexpr uint32_t kEventComputeInstanceColumn = 6;
 
+inline constexpr uint32_t kMigProfileColumn = 2;
+inline constexpr uint32_t kMigProfileIdColumn = 3;
+inline constexpr uint32_t kMigFreeColumn = 4;
+
 // The table as it is before anything is known of the machine: no reasons, no intervals.
 TableSpec MakeGpuTable(GpuTable table);
 

@@ -522,6 +522,7 @@ constexpr MetricSpec kMetrics[] = {
     {"nvmlGpmSampleGet", GpuTable::kGpm, true, 0, nullptr},
     {"nvmlDeviceGetSamples power", GpuTable::kSamples, false, 0, nullptr},
     {"nvmlDeviceGetSamples utilization", GpuTable::kSamples, false, 0, nullptr},
+    {"MIG capacity", GpuTable::kMig, false, 0, nullptr},
 };
 
 // clang-format on
@@ -531,7 +532,7 @@ static_assert(std::size(kMainColumns) <= 64 && std::size(kSlowColumns) <= 64);  
 
 const char* GpuTableSuffix(GpuTable table) {
   static constexpr const char* kNames[kGpuTables] = {
-      "", "pcie", "slow", "process", "gpm", "samples", "event"};
+      "", "pcie", "slow", "process", "gpm", "samples", "event", "mig"};
   return kNames[static_cast<size_t>(table)];
 }
 

@@ -11,8 +11,8 @@
 namespace warpgauge {
 
 // The tables of the gpu source, in the order of its TableSpecs.
-enum class GpuTable : uint8_t { kMain, kPcie, kSlow, kProcess, kGpm, kSamples, kEvent };
-inline constexpr size_t kGpuTables = 7;
+enum class GpuTable : uint8_t { kMain, kPcie, kSlow, kProcess, kGpm, kSamples, kEvent, kMig };
+inline constexpr size_t kGpuTables = 8;
 // "", "pcie", "slow", ...
 const char* GpuTableSuffix(GpuTable table);
 

@@ -70,6 +70,8 @@ inline constexpr unsigned kNvmlMigProfileVersion2 = 0x02000098;
     NvmlReturn(NvmlDevice device, unsigned number, NvmlMigProfile* profile))                    \
   X(nvmlDeviceGetGpuInstancePossiblePlacements_v2,                                              \
     NvmlReturn(NvmlDevice device, unsigned id, NvmlMigPlacement* placements, unsigned* count))  \
+  X(nvmlDeviceGetGpuInstanceRemainingCapacity,                                                  \
+    NvmlReturn(NvmlDevice device, unsigned id, unsigned* count))                                \
   X(nvmlDeviceCreateGpuInstanceWithPlacement,                                                   \
     NvmlReturn(NvmlDevice device,                                                               \
                unsigned id,                                                                     \

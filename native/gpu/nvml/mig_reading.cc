@@ -20,6 +20,46 @@ std::string UuidOf(const NvmlTable& table, NvmlDevice device) {
   return text;
 }
 
+template <typename P>
+void Fill(const P& profile, MigProfileReading* out) {
+  out->id = profile.id;
+  out->slices = profile.slices;
+  out->count = profile.count;
+  out->memory_mib = static_cast<int64_t>(profile.memory_mib);
+  out->multiprocessors = Known(profile.multiprocessors);
+  out->copy_engines = Known(profile.copy_engines);
+  out->decoders = Known(profile.decoders);
+  out->encoders = Known(profile.encoders);
+  out->jpegs = Known(profile.jpegs);
+  out->ofas = Known(profile.ofas);
+}
+
+NvmlReturn ReadProfile(const MigTable& mig,
+                       NvmlDevice device,
+                       unsigned number,
+                       MigProfileReading* out) {
+  NvmlReturn code = kNvmlFunctionNotFound;
+  if (mig.nvmlDeviceGetGpuInstanceProfileInfoV != nullptr) {
+    NvmlMigProfile profile = {};
+    profile.version = kNvmlMigProfileVersion2;
+    code = mig.nvmlDeviceGetGpuInstanceProfileInfoV(device, number, &profile);
+    if (code == kNvmlSuccess) {
+      profile.name[sizeof(profile.name) - 1] = '\0';
+      // nvidia-smi says "MIG 1g.10gb"; the library may say so too.
+      const char* name = profile.name;
+      out->name = strncmp(name, "MIG ", 4) == 0 ? name + 4 : name;
+      Fill(profile, out);
+      return code;
+    }
+  }
+  if (code != kNvmlFunctionNotFound && code != kNvmlArgumentVersionMismatch) return code;
+  if (mig.nvmlDeviceGetGpuInstanceProfileInfo == nullptr) return code;
+  NvmlMigProfileV1 profile = {};
+  code = mig.nvmlDeviceGetGpuInstanceProfileInfo(device, number, &profile);
+  if (code == kNvmlSuccess) Fill(profile, out);
+  return code;
+}
+
 // Reads one GPU through one driver.
 class Reading {
  public:
@@ -65,54 +105,10 @@ class Reading {
     }
   }
 
-  NvmlReturn Profile(unsigned number, MigProfileReading* out) {
-    NvmlReturn code = kNvmlFunctionNotFound;
-    if (mig_.nvmlDeviceGetGpuInstanceProfileInfoV != nullptr) {
-      NvmlMigProfile profile = {};
-      profile.version = kNvmlMigProfileVersion2;
-      code = mig_.nvmlDeviceGetGpuInstanceProfileInfoV(device_, number, &profile);
-      if (code == kNvmlSuccess) {
-        profile.name[sizeof(profile.name) - 1] = '\0';
-        // nvidia-smi says "MIG 1g.10gb"; the library has been seen to say so too.
-        const char* name = profile.name;
-        out->name = strncmp(name, "MIG ", 4) == 0 ? name + 4 : name;
-        Fill(profile, out);
-        return code;
-      }
-    }
-    if (code != kNvmlFunctionNotFound && code != kNvmlArgumentVersionMismatch) return code;
-    if (mig_.nvmlDeviceGetGpuInstanceProfileInfo == nullptr) return code;
-    NvmlMigProfileV1 profile = {};
-    code = mig_.nvmlDeviceGetGpuInstanceProfileInfo(device_, number, &profile);
-    if (code == kNvmlSuccess) Fill(profile, out);
-    return code;
-  }
-
-  template <typename P>
-  static void Fill(const P& profile, MigProfileReading* out) {
-    out->id = profile.id;
-    out->slices = profile.slices;
-    out->count = profile.count;
-    out->memory_mib = static_cast<int64_t>(profile.memory_mib);
-    out->multiprocessors = Known(profile.multiprocessors);
-    out->copy_engines = Known(profile.copy_engines);
-    out->decoders = Known(profile.decoders);
-    out->encoders = Known(profile.encoders);
-    out->jpegs = Known(profile.jpegs);
-    out->ofas = Known(profile.ofas);
-  }
-
   void Profiles() {
-    for (unsigned number = 0; number < kNvmlMigProfileNumbers; number++) {
-      MigProfileReading profile;
-      profile.number = number;
-      const NvmlReturn code = Profile(number, &profile);
-      if (code == kNvmlInvalidArgument) break;  // the library knows no more numbers
-      if (code == kNvmlNotSupported) continue;  // not of this board
-      if (code != kNvmlSuccess) {
-        gpu_->profiles_code = code;
-        return;
-      }
+    gpu_->profiles_code = ReadMigProfiles(mig_, device_, &gpu_->profiles);
+    if (gpu_->profiles_code != kNvmlSuccess) return;
+    for (MigProfileReading& profile : gpu_->profiles) {
       NvmlMigPlacement placements[kNvmlMigRoom] = {};
       unsigned count = 0;
       const NvmlReturn placed = mig_.nvmlDeviceGetGpuInstancePossiblePlacements_v2 == nullptr
@@ -131,11 +127,8 @@ class Reading {
         // Placements need a right that the rest does not.
         gpu_->profiles_code = placed == kNvmlSuccess ? kNvmlUnknown : placed;
       }
-      gpu_->profiles.push_back(std::move(profile));
     }
-    if (gpu_->profiles.empty() && gpu_->profiles_code == kNvmlSuccess) {
-      gpu_->profiles_code = kNvmlNotSupported;
-    }
+    if (gpu_->profiles.empty()) gpu_->profiles_code = kNvmlNotSupported;
   }
 
   void Instances() {
@@ -284,6 +277,22 @@ class Reading {
 };
 
 }  // namespace
+
+NvmlReturn ReadMigProfiles(const MigTable& mig,
+                           NvmlDevice device,
+                           std::vector<MigProfileReading>* profiles) {
+  profiles->clear();
+  for (unsigned number = 0; number < kNvmlMigProfileNumbers; number++) {
+    MigProfileReading profile;
+    profile.number = number;
+    const NvmlReturn code = ReadProfile(mig, device, number, &profile);
+    if (code == kNvmlInvalidArgument) break;  // the library knows no more numbers
+    if (code == kNvmlNotSupported) continue;  // not of this board
+    if (code != kNvmlSuccess) return code;
+    profiles->push_back(std::move(profile));
+  }
+  return kNvmlSuccess;
+}
 
 Result<MigSystemReading> ReadMig(const std::string& override_path,
                                  const std::string& root,

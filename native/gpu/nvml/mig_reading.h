@@ -58,6 +58,12 @@ struct MigSystemReading {
   std::vector<MigGpuReading> gpus;
 };
 
+// The profiles of a GPU without their places: what any reader may ask. The code of the first call
+// that failed; profiles that this board lacks are none of it.
+NvmlReturn ReadMigProfiles(const MigTable& mig,
+                           NvmlDevice device,
+                           std::vector<MigProfileReading>* profiles);
+
 // All GPUs, or the one of `uuid`. GPUs that sleep are left asleep and left out.
 Result<MigSystemReading> ReadMig(const std::string& override_path,
                                  const std::string& root,

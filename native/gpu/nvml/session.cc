@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/clock.h"
+#include "core/dynamic_library.h"
 #include "core/futex.h"
 #include "gpu/driver_gate.h"
 #include "gpu/nvml/mig_intent.h"
@@ -37,6 +38,8 @@ Status NvmlSession::Open(const GpuRequest& request, int64_t wait_ns) {
   Result<NvmlTable> table = OpenNvml(override_);
   if (!table.ok()) return table.status;
   table_ = std::move(table.value);
+  const Result<DynamicLibrary> library = DynamicLibrary::Open({table_.path});
+  if (library.ok()) mig_ = ResolveMig([&](const char* name) { return library.value.Find(name); });
   if (table_.nvmlInit_v2 == nullptr || table_.nvmlShutdown == nullptr) {
     return {"ERR_SYMBOL_MISSING", table_.path + " lacks nvmlInit_v2 or nvmlShutdown"};
   }

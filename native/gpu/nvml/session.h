@@ -16,6 +16,7 @@
 #include "gpu/nvml/gpm.h"
 #include "gpu/nvml/gpu_tables.h"
 #include "gpu/nvml/metrics.h"
+#include "gpu/nvml/mig_reading.h"
 #include "gpu/nvml/pcie_bytes.h"
 #include "gpu/nvml/processes.h"
 #include "gpu/nvml/sample_clock.h"
@@ -82,6 +83,7 @@ struct GpuTarget {
   GpmPair gpm_pair;
   SampleClock samples_clock, use_clock;
   std::array<uint64_t, 3> last_sample_us{};
+  std::vector<MigProfileReading> mig_profiles;  // of the whole GPU, read once
 };
 
 // kYielded: let go of, because a process is about to change how the GPU is divided.
@@ -127,6 +129,13 @@ struct SampleRow {
   int64_t time_ns;
   int kind;
   double value;
+};
+
+struct MigSlotRow {
+  const GpuTarget* target;
+  unsigned profile;
+  std::string name;
+  unsigned free;
 };
 
 // One sampler's part of a session. Guarded by the session's mutex once it was subscribed.
@@ -180,6 +189,7 @@ struct NvmlWorker {
   std::vector<ProcessRow> process_rows;
   bool processes_read = false;  // in this tick, though there may be none
   std::vector<SampleRow> sample_rows;
+  std::vector<MigSlotRow> mig_rows;
   std::vector<NvmlProcessEntry> entries[3];
   std::vector<NvmlProcessUse> use;
   std::vector<NvmlSample> samples;
@@ -290,6 +300,7 @@ class NvmlSession : public Shared {
   bool ReadGpm(NvmlWorker& worker, GpuTarget& target, int64_t tick_ns);
   bool ReadProcesses(NvmlWorker& worker, GpuTarget& target, int64_t tick_ns);
   bool ReadSamples(NvmlWorker& worker, GpuTarget& target, size_t metric, int64_t tick_ns);
+  bool ReadMigSlots(NvmlWorker& worker, GpuTarget& target, int64_t tick_ns);
   // What follows a whole-table call: cost, loss, giving up. Mutex held.
   void Account(GpuTarget& target, size_t metric, NvmlReturn code, int64_t duration_ns);
 
@@ -300,6 +311,7 @@ class NvmlSession : public Shared {
 
   mutable std::mutex mutex_;
   NvmlTable table_;
+  MigTable mig_;
   std::string override_, root_;
   std::atomic<bool> wake_devices_{false};
   std::atomic<uint32_t> wake_{0};

@@ -163,6 +163,9 @@ bool NvmlSession::ProbeTarget(NvmlWorker& worker, GpuTarget& target) {
         case GpuTable::kSamples:
           here = ReadSamples(worker, target, i, -1);
           break;
+        case GpuTable::kMig:
+          here = ReadMigSlots(worker, target, -1);
+          break;
         default:
           here = ReadMetric(worker, target, i, -1);
           break;
@@ -176,6 +179,7 @@ bool NvmlSession::ProbeTarget(NvmlWorker& worker, GpuTarget& target) {
   worker.gpm_rows.clear();
   worker.process_rows.clear();
   worker.sample_rows.clear();
+  worker.mig_rows.clear();
   const std::unique_lock<std::mutex> lock(mutex_);
   target.probed = true;
   if (!target.is_instance) {

@@ -29,6 +29,7 @@ bool NvmlSession::ReadTable(NvmlWorker& worker, GpuTable table, int64_t tick_ns)
   worker.process_rows.clear();
   worker.processes_read = false;
   worker.sample_rows.clear();
+  worker.mig_rows.clear();
   CollectTargets(worker, table);
   const std::vector<GpuMetric>& metrics = GpuMetrics();
   for (GpuTarget* target : worker.targets) {
@@ -47,6 +48,9 @@ bool NvmlSession::ReadTable(NvmlWorker& worker, GpuTable table, int64_t tick_ns)
           break;
         case GpuTable::kSamples:
           here = ReadSamples(worker, *target, i, tick_ns);
+          break;
+        case GpuTable::kMig:
+          here = ReadMigSlots(worker, *target, tick_ns);
           break;
         default:
           here = ReadMetric(worker, *target, i, tick_ns);

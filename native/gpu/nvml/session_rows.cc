@@ -122,6 +122,7 @@ void NvmlSession::PublishRows(NvmlWorker& worker, GpuTable table, int64_t tick_n
     for (const PcieRow& row : worker.pcie_rows) rows += is_for(*row.target) ? 1 : 0;
     for (const GpmRow& row : worker.gpm_rows) rows += is_for(*row.target) ? 1 : 0;
     for (const ProcessRow& row : worker.process_rows) rows += is_for(*row.target) ? 1 : 0;
+    for (const MigSlotRow& row : worker.mig_rows) rows += is_for(*row.target) ? 1 : 0;
     for (const SampleRow& row : worker.sample_rows) {
       rows += Wants(*subscription, *row.target) && row.time_ns >= subscription->start_ns ? 1 : 0;
     }
@@ -166,6 +167,13 @@ void NvmlSession::PublishRows(NvmlWorker& worker, GpuTable table, int64_t tick_n
         if (!row.cells[i].valid) continue;
         writer->SetF64(kGpmFirstColumn + static_cast<uint32_t>(i), row.cells[i].f64);
       }
+      writer->EndRow();
+    }
+    for (const MigSlotRow& row : worker.mig_rows) {
+      if (!is_for(*row.target) || !begin(*row.target, now_ns)) continue;
+      writer->SetCode(kMigProfileColumn, writer->names(kMigProfileColumn).Code(row.name));
+      writer->SetU32(kMigProfileIdColumn, row.profile);
+      writer->SetU32(kMigFreeColumn, row.free);
       writer->EndRow();
     }
     for (const ProcessRow& row : worker.process_rows) {

@@ -1,7 +1,7 @@
 // Letting go of the driver while another process changes how a GPU is divided. A client that keeps
 // handles of MIG devices, or the GPU open at all, is what makes such a change fail, and NVML has no
 // call that gives a handle back: so the whole library is shut down, for the second or seconds that
-// the change takes, and every GPU's gap is a row of `state`.
+// the change takes, and every GPU's gap is a row of `state`. And gpu.mig, what a change could use.
 #include <algorithm>
 
 #include "core/clock.h"
@@ -109,6 +109,47 @@ bool NvmlSession::Yield(NvmlWorker& worker) {
   initialized_ = false;
   generation_++;
   init_count_++;
+  return true;
+}
+
+// ---- gpu.mig ----
+
+bool NvmlSession::ReadMigSlots(NvmlWorker& worker, GpuTarget& target, int64_t tick_ns) {
+  // Without MIG there is nothing to ask, now; the mode may change.
+  if (target.is_instance || !target.device->mig) return true;
+  const size_t metric = TableMetric(GpuTable::kMig);
+  if (!BeginMetric(worker, target, metric, tick_ns)) return true;
+  NvmlReturn code = kNvmlSuccess;
+  if (target.mig_profiles.empty()) {
+    code = ReadMigProfiles(mig_, worker.handle, &target.mig_profiles);
+  }
+  std::vector<MigSlotRow> rows;
+  for (const MigProfileReading& profile : target.mig_profiles) {
+    unsigned free = 0;
+    code = mig_.nvmlDeviceGetGpuInstanceRemainingCapacity == nullptr
+               ? kNvmlFunctionNotFound
+               : mig_.nvmlDeviceGetGpuInstanceRemainingCapacity(worker.handle, profile.id, &free);
+    if (code != kNvmlSuccess) break;
+    const std::string name = profile.name.empty() ? std::to_string(profile.id) : profile.name;
+    rows.push_back({&target, profile.id, name, free});
+  }
+  std::unique_lock<std::mutex> lock;
+  int64_t duration_ns = 0;
+  if (!End(worker, lock, &duration_ns)) return false;
+  Account(target, metric, code, duration_ns);
+  if (target.metrics[metric].given_up != kNvmlSuccess && ready_) {
+    Report(target,
+           GpuTable::kMig,
+           {.table = "",
+            .key = "",
+            .field = "",
+            .state = "unavailable",
+            .reason = NvmlReason(code),
+            .code = code});
+  }
+  if (code == kNvmlSuccess && tick_ns >= 0) {
+    worker.mig_rows.insert(worker.mig_rows.end(), rows.begin(), rows.end());
+  }
   return true;
 }
 

@@ -11,6 +11,7 @@ import { savedProfiles } from '#lib/mitigate/mig/saved';
 import { DeviceLock } from '#lib/mitigate/transaction/lock';
 import * as monitor from '#lib/monitor/index';
 import { NEEDS_FAKE } from '../../monitor/gpu-fake.js';
+import { collect, rowsOf } from '../../monitor/gpu-rows.js';
 import { GPU, SimulatedMig } from './simulated-mig.js';
 
 const quick = (plan: MigPlan, options: MigApplyOptions & MigApplyInternals = {}) =>
@@ -282,6 +283,42 @@ test(
       allowed.stderr,
     );
     assert.equal(machine.now(), 'mode 1 0@0:7@0');
+  },
+);
+
+test(
+  'free slots are a metric, and the driver counts what the planner counts',
+  NEEDS_FAKE,
+  async () => {
+    using _machine = new SimulatedMig({ instances: ['19@3:1@0', '14@4:2@0'] });
+    const sampler = await monitor.sample({
+      sources: [monitor.gpu({ intervalMs: 20, tables: ['mig'] })],
+    });
+    const rows = await collect(sampler, (all) => (all.get('gpu.mig')?.length ?? 0) >= 7);
+    const first = rowsOf(rows, 'gpu.mig', 7).slice(0, 7);
+    assert.deepEqual(new Set(first.map((row) => row['gpu'])), new Set([GPU]));
+    const [status] = await mig.status();
+    assert.deepEqual(
+      Object.fromEntries(first.map((row) => [row['profile'], row['free_slots']])),
+      status?.freeSlots,
+    );
+    assert.equal(status?.freeSlots?.['1g.10gb'], 4);
+    await sampler.close();
+    // One that may not be asked says so.
+    using _refused = new SimulatedMig({
+      script: 'error.nvmlDeviceGetGpuInstanceRemainingCapacity = 4@1',
+    });
+    const other = await monitor.sample({
+      sources: [monitor.gpu({ intervalMs: 20, tables: ['mig'] })],
+    });
+    const deadline = performance.now() + 5000;
+    const told = () =>
+      other.states.some(({ table, reason }) => table === 'gpu.mig' && reason === 'no_permission');
+    while (!told() && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assert.ok(told());
+    await other.close();
   },
 );
 
