@@ -410,7 +410,7 @@ function stepsOf(
   layout: readonly PlannedInstance[],
 ): MigStep[] {
   const steps: MigStep[] = [];
-  const mode = observed === undefined || observed.modeEnabled === enabled;
+  const mode = observed === undefined || isMode(observed, enabled);
   if (!mode && enabled) {
     steps.push({ action: 'set_mode', enabled, mayReset: observed?.modeNeedsReset ?? null });
   }
@@ -480,7 +480,12 @@ function createSteps({ profile, profileId, start, size, compute }: PlannedInstan
   ];
 }
 
+/** Also not waiting for a reset that would change it. */
+function isMode({ modeEnabled, modePending }: MigObservation, enabled: boolean): boolean {
+  return modeEnabled === enabled && modePending === enabled;
+}
+
 function consentsOf(enabled: boolean, observed: MigObservation | undefined): MigConsent[] {
-  if (observed === undefined || observed.modeEnabled === enabled) return [];
+  if (observed === undefined || isMode(observed, enabled)) return [];
   return observed.modeNeedsReset === false ? ['mode'] : ['mode', 'reset'];
 }

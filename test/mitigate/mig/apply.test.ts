@@ -198,6 +198,15 @@ test('the mode and the reset are consents of their own', NEEDS_FAKE, async () =>
   assert.deepEqual(machine.mutations(), []);
   await quick(plan, { allow: ['mode', 'reset'] });
   assert.deepEqual([machine.now(), machine.resets()], ['mode 1 0@0:7@0', 1]);
+  // A reset that somebody left owing would switch MIG off again: the mode is asked for once more.
+  machine.writeState(true, ['0@0:7@0']);
+  writeFileSync(
+    machine.state,
+    readFileSync(machine.state, 'utf8').replace('gpu 0 1 1', 'gpu 0 1 0'),
+  );
+  const owed = await mig.plan({ gpu: GPU, instances: { '7g.40gb': 1 } });
+  await quick(owed, { allow: ['mode', 'reset'] });
+  assert.deepEqual([machine.now(), machine.resets()], ['mode 1 0@0:7@0', 1]);
   // Where no reset is needed none is made, whatever was allowed.
   using hopper = new SimulatedMig({ mode: false });
   const other = await mig.plan({ gpu: GPU, instances: { '7g.80gb': 1 } });

@@ -168,6 +168,16 @@ test('switching the mode is a step and a consent; the reset one of its own', () 
     observed: { ...observation([], false), modeNeedsReset: false },
   });
   assert.deepEqual(hopper.consents, ['mode']);
+  // On, and off after the next reset: what is wanted is taken back to be so.
+  const pending = planMig({
+    profiles: H100,
+    want: {},
+    observed: { ...observation([]), modePending: false },
+  });
+  assert.deepEqual(
+    pending.steps.map((step) => step.action),
+    ['set_mode'],
+  );
   const off = planMig({
     profiles: H100,
     want: {},
