@@ -74,7 +74,9 @@ test('a recording has the changes of its time, and those only', async (t) => {
       ],
     ],
   );
-  const times = [...(table.getChild('time')?.data[0]?.values as BigInt64Array)];
+  const values = table.getChild('time')?.data[0]?.values;
+  assert.ok(values instanceof BigInt64Array);
+  const times = [...values];
   assert.ok(
     times.every((time) => time >= before && time <= after),
     String(times),
