@@ -14,6 +14,7 @@ import { invalidArgument } from '#lib/errors';
 import { checkoutCommit } from '#lib/version';
 import type { BenchCase } from './cases/case.ts';
 import { copyCase } from './cases/copy.ts';
+import { cyclesCase } from './cases/cycles.ts';
 import { doctorCase } from './cases/doctor.ts';
 import { gpuCase } from './cases/gpu.ts';
 import { importCase } from './cases/import.ts';
@@ -42,6 +43,7 @@ const CASES: readonly BenchCase[] = [
   recordingCase,
   gpuCase,
   migCase,
+  cyclesCase,
 ];
 
 const OK = 0;

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WarpgaugeError } from '../errors.ts';
@@ -214,7 +215,7 @@ async function writePool(file: string, pages: number, options: PoolsKindOptions)
   try {
     if (options.write) await options.write(file, `${pages}`);
     // As echo writes it, into a file that exists: none is ever made.
-    else await writeFile(hostPath(file, options.root), `${pages}\n`, { flag: 'r+' });
+    else await writeFile(hostPath(file, options.root), `${pages}\n`, { flag: constants.O_WRONLY });
   } catch (error) {
     const { code, errno, message } = error as NodeJS.ErrnoException;
     if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {

@@ -5,7 +5,7 @@
 import { planReserve } from '#lib/mitigate/pool-plan';
 import { reservePages } from '#lib/mitigate/pool-reserve';
 
-const [stateDir = '', count = '8', killAt = '0', mode = ''] = process.argv.slice(2);
+const [stateDir = '', count = '8', killAt = '0', mode = '', how = ''] = process.argv.slice(2);
 const pageBytes = 2 ** 21;
 const [step] = planReserve({ pages: [{ pageBytes, count: 1 }] }).steps;
 let passed = 0;
@@ -13,6 +13,8 @@ const held = await reservePages(
   {
     stateDir,
     guardian: mode === 'guarded',
+    demote: how === 'demote',
+    touch: how !== 'demote',
     pages: [{ pageBytes, count: (step?.available ?? 0) + Number(count) }],
   },
   {

@@ -44,6 +44,34 @@ test('thp: status, plan, set, release on a simulated machine, each by its schema
   assert.equal(thp('set').status, 2);
 });
 
+const nobody = process.getuid?.() === 0 ? false : 'only root can become nobody';
+
+test('unprivileged: thp plans, refuses before the first change, and says what is missing', {
+  skip: nobody,
+}, (t) => {
+  const file = '/sys/kernel/mm/transparent_hugepage/enabled';
+  const before = readFileSync(file, 'utf8');
+  const other = before.includes('[never]') ? 'madvise' : 'never';
+  const as = ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, MAIN, 'thp'];
+  const thp = (...args: string[]) =>
+    spawnSync('setpriv', [...as, ...args], {
+      encoding: 'utf8',
+      env: { PATH: process.env['PATH'], HOME: '/nonexistent' },
+    });
+  const plan = thp('set', '--enabled', other, '--dry-run', '--json');
+  assert.equal(plan.status, 1);
+  const { steps, refusal } = check('thp-1', plan.stdout) as {
+    steps: unknown[];
+    refusal: { code: string; capability: string };
+  };
+  assert.deepEqual([steps.length, refusal.code, refusal.capability], [1, 'ERR_PERMISSION', file]);
+  const set = thp('set', '--enabled', other);
+  assert.equal(set.status, 1);
+  assert.ok(set.stderr.includes(`sudo sh -c 'echo ${other} > ${file}'`), set.stderr);
+  assert.equal(readFileSync(file, 'utf8'), before);
+  t.diagnostic(thp('recover').stdout);
+});
+
 test('numa status and run keep to their schemas; run passes codes on', (t) => {
   const machine = new SimulatedMachine(t);
   check('numa-1', warpgauge({}, 'numa', 'status', '--json').stdout);

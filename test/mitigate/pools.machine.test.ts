@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { cgroupFolders } from '#lib/host/cgroup';
 import { pools } from '#lib/mitigate/pools';
@@ -44,6 +45,37 @@ test('one 1 GiB page on node 0', { skip: skip || cannotReserve(GB) }, async (t) 
     assert.equal(persistent(GB), before + 1);
   }
   assert.equal(persistent(GB), before);
+});
+
+test('a 1 GiB page is split into 2 MiB pages, and put together again', {
+  skip: skip || cannotReserve(GB),
+}, async (t) => {
+  const before = [persistent(), persistent(GB)];
+  const one = await pools
+    .reserve({ pages: more(1, GB), stateDir, guardian: false })
+    .catch(() => null);
+  if (one === null) return t.skip('this machine has no contiguous GiB now');
+  await one.commit();
+  t.after(() => pools.release({ stateDir }));
+  const held = await pools.reserve({ pages: more(8), demote: true, touch: false, stateDir });
+  assert.deepEqual(held.split, [{ pageBytes: GB, node: null, pages: 1 }]);
+  assert.deepEqual(held.grown, []);
+  assert.deepEqual([persistent(), persistent(GB)], [(before[0] as number) + 512, before[1]]);
+  const { returned, remaining } = await held.release();
+  assert.deepEqual([returned, remaining], [[{ pageBytes: MB2, node: null, pages: 512 }], []]);
+  assert.deepEqual([persistent(), persistent(GB)], [before[0], (before[1] as number) + 1]);
+  // The same, and its holder is killed: the guardian puts it together again.
+  const child = spawn(process.execPath, [CHILD, stateDir, '8', '0', 'guarded', 'demote'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  for await (const line of createInterface({ input: child.stdout })) if (line === 'held') break;
+  assert.deepEqual([persistent(), persistent(GB)], [(before[0] as number) + 512, before[1]]);
+  child.kill('SIGKILL');
+  for (let n = 0; n < 400 && persistent(GB) === before[1]; n++) await sleep(5);
+  assert.deepEqual([persistent(), persistent(GB)], [before[0], (before[1] as number) + 1]);
+  await pools.release({ stateDir });
+  assert.deepEqual([persistent(), persistent(GB)], before);
 });
 
 test('four pages that somebody else adds meanwhile stay', { skip }, async (t) => {

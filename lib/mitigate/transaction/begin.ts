@@ -5,7 +5,7 @@ import { type StateOptions, stateFolder } from '../../host/state-folder.ts';
 import { GuardianProcess, type Lease } from './guardian.ts';
 import { Journal, type StepHook } from './journal.ts';
 import { type ActionKind, describeStep, type PlannedStep, type StepRecord } from './kind.ts';
-import { DeviceLock } from './lock.ts';
+import { acquireDevice, type DeviceLock } from './lock.ts';
 import { recoverUnder, type SettledTransaction } from './settle.ts';
 import { operationOf, takeStep } from './step.ts';
 import { type GrantedLease, Transaction } from './transaction.ts';
@@ -47,7 +47,7 @@ export async function begin(options: BeginOptions): Promise<Transaction> {
   let transaction: Transaction | null = null;
   try {
     for (const device of [...new Set(options.locks)].sort()) {
-      locks.push(await acquire(device, options.intent, root));
+      locks.push(await acquireDevice(device, options.intent, { root }));
     }
     const devices = locks.map(({ device }) => device);
     // What a killed run left must go first: its effect looks like the state of the machine, and a step of which the
@@ -87,27 +87,6 @@ export async function begin(options: BeginOptions): Promise<Transaction> {
     if (transaction !== null) await transaction.undoAfter(error);
     for (const lock of locks) lock.release();
     throw error;
-  }
-}
-
-/** Devices are free at once, or somebody has them; only a guardian is about to give them back. */
-const GUARDIAN_WAIT_MS = 2000;
-
-async function acquire(
-  device: string,
-  intent: string,
-  root: string | undefined,
-): Promise<DeviceLock> {
-  const deadline = performance.now() + GUARDIAN_WAIT_MS;
-  for (;;) {
-    try {
-      return DeviceLock.acquire(device, intent, { root });
-    } catch (error) {
-      const holder = error instanceof WarpgaugeError ? error.holders?.[0] : undefined;
-      const isGuardian = /^\S*warpgauge-guardian /.test(holder?.command ?? '');
-      if (!isGuardian || performance.now() >= deadline) throw error;
-      await sleep(10);
-    }
   }
 }
 

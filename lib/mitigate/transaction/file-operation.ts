@@ -38,7 +38,9 @@ export function fileOperation(options: { readonly root?: string | undefined } = 
     async set(step) {
       try {
         // As echo writes it, into a file that exists: none is ever made.
-        await writeFile(hostPath(step.target, root), `${step.asked}\n`, { flag: 'r+' });
+        await writeFile(hostPath(step.target, root), `${step.asked}\n`, {
+          flag: constants.O_WRONLY,
+        });
       } catch (error) {
         throw fileFailed(step.target, 'written', error, step.asked);
       }

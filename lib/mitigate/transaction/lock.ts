@@ -9,6 +9,7 @@ import {
 } from 'node:fs';
 import { constants as system } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { loadBinding } from '../../addon.ts';
 import { type Holder, WarpgaugeError } from '../../errors.ts';
 import { commandLine, processStart } from '../../host/process.ts';
@@ -104,6 +105,29 @@ export class DeviceLock implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.release();
+  }
+}
+
+/** How long one waits for a guardian, which is about to give the device back; for nobody else. */
+const GUARDIAN_WAIT_MS = 2000;
+const GUARDIAN_POLL_MS = 10;
+
+/** {@link DeviceLock.acquire}, with patience for the guardian of a process that was killed just now. */
+export async function acquireDevice(
+  device: string,
+  intent: string,
+  options: { readonly root?: string | undefined } = {},
+): Promise<DeviceLock> {
+  const deadline = performance.now() + GUARDIAN_WAIT_MS;
+  for (;;) {
+    try {
+      return DeviceLock.acquire(device, intent, options);
+    } catch (error) {
+      const holder = error instanceof WarpgaugeError ? error.holders?.[0] : undefined;
+      const isGuardian = /^\S*warpgauge-guardian /.test(holder?.command ?? '');
+      if (!isGuardian || performance.now() >= deadline) throw error;
+      await sleep(GUARDIAN_POLL_MS);
+    }
   }
 }
 

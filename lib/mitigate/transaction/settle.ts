@@ -13,7 +13,7 @@ import {
 } from './journal.ts';
 import type { ActionKind, StepRecord } from './kind.ts';
 import { kindByName } from './kinds.ts';
-import { DeviceLock } from './lock.ts';
+import { acquireDevice, type DeviceLock } from './lock.ts';
 import { changes, readRecords, undoneOf } from './records.ts';
 import { type Blocked, type UndoOptions, undoJournal } from './undo.ts';
 
@@ -189,7 +189,7 @@ async function settleOne(
     for (const device of header.locks) {
       if (heldDevices.includes(device)) continue;
       const intent = `${mode} of ${header.id}`;
-      locks.push(DeviceLock.acquire(device, intent, { root: options.root }));
+      locks.push(await acquireDevice(device, intent, { root: options.root }));
     }
     const kind = options.kind ?? (await kindByName(header.action, { root: options.root }));
     const { undone, blocked, records } = await undoJournal(
