@@ -316,23 +316,22 @@ static bool ShrinkPool(const struct Undoing* undoing,
 static bool UndoDemote(const struct Undoing* undoing,
                        struct Journal* journal,
                        const struct Step* record) {
-  char folder[kPathBytes];
+  char pool[kPathBytes];
   char above[kPathBytes];
   char text[64];
   char small_pool[kMaxText];
   char large_pool[kMaxText];
-  if (!FolderOf(record->target, folder, sizeof(folder)) ||
-      !FolderOf(folder, above, sizeof(above))) {
+  if (!FolderOf(record->target, pool, sizeof(pool)) || !FolderOf(pool, above, sizeof(above))) {
     return false;
   }
-  snprintf(small_pool, sizeof(small_pool), "%.400s/demote_size", folder);
+  snprintf(small_pool, sizeof(small_pool), "%.400s/demote_size", pool);
   if (!ReadFile(undoing->root, small_pool, text, sizeof(text))) return false;
-  const char* large_name = strrchr(folder, '-');
+  const char* large_name = strrchr(pool, '-');
   const long small_kb = strtol(text, NULL, 10);
   const long large_kb = large_name == NULL ? 0 : strtol(large_name + 1, NULL, 10);
   if (small_kb <= 0 || large_kb <= 0) return false;
   snprintf(small_pool, sizeof(small_pool), "%.400s/hugepages-%ldkB/nr_hugepages", above, small_kb);
-  snprintf(large_pool, sizeof(large_pool), "%.400s/nr_hugepages", folder);
+  snprintf(large_pool, sizeof(large_pool), "%.400s/nr_hugepages", pool);
   const long pages = ValueNumber(record->observed, 0);
   if (!ShrinkPool(undoing, journal, record, small_pool, pages * (large_kb / small_kb)))
     return false;
