@@ -20,8 +20,8 @@ export interface PageFacts {
   readonly collected: Collected;
   /** Why something could not be had, one sentence each. */
   readonly states: readonly string[];
-  /** What the summary of a CUDA trace says; empty where there is none. */
-  readonly summary: readonly string[];
+  /** What the summary of a CUDA trace says, of the whole recording; empty where there is none. */
+  readonly summary: string;
 }
 
 type Column = readonly [title: string, kind?: 'number'];
@@ -159,6 +159,11 @@ function list(caption: string, lines: readonly string[]): string {
   return `<h2>${escapeXml(caption)}</h2>\n<ul>\n${items.join('\n')}\n</ul>\n`;
 }
 
+function summarySection(summary: string): string {
+  if (summary === '') return '';
+  return `<h2>Summary of the trace</h2>\n<p class="note">Of the whole recording.</p>\n<div class="scroll"><pre>${escapeXml(summary)}</pre></div>\n`;
+}
+
 /** Slices that are not there one by one, in words. */
 function bounds({ meta }: Collected): string[] {
   return [meta.copies, meta.kernels].flatMap((slices) => {
@@ -205,7 +210,7 @@ ${bounds(collected)
   .map((line) => `<p class="note">${escapeXml(line)}</p>\n`)
   .join(
     '',
-  )}${list('Summary of the trace', facts.summary)}${copyTable(collected.copies)}${kernelTable(collected.kernels, length)}${seriesTable(collected.series, collected.leftOut)}${markTable(facts)}${lossTable(facts.tables)}${list('What could not be had', facts.states)}`;
+  )}${summarySection(facts.summary)}${copyTable(collected.copies)}${kernelTable(collected.kernels, length)}${seriesTable(collected.series, collected.leftOut)}${markTable(facts)}${lossTable(facts.tables)}${list('What could not be had', facts.states)}`;
 }
 
 /** JSON that cannot end the script element that it stands in, whatever strings it holds. */

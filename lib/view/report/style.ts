@@ -37,6 +37,6 @@ canvas { display: block; width: 100%; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { padding: 3px 10px 3px 0; border-bottom: 1px solid var(--grid); text-align: left; vertical-align: top; }
 th { color: var(--muted); font-weight: normal; border-bottom-color: var(--line); white-space: nowrap; } td.number, th.number { text-align: right; white-space: nowrap; }
-.broken { color: #b00020; font-weight: bold; }
+pre { font: 12px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; margin: 0; } .broken { color: #b00020; font-weight: bold; }
 @media print { .toolbar, .tip { display: none; } .ruler { position: static; } }
 `;

@@ -5,6 +5,8 @@ import { refuseExisting } from '../../export/targets.ts';
 import { makeFolders, removeFolders } from '../../monitor/recording/manifest.ts';
 import { type OpenRecording, openRecording } from '../../monitor/recording/open-recording.ts';
 import { timeWindow } from '../../monitor/recording/time-window.ts';
+import { summarizeTrace } from '../../monitor/trace/index.ts';
+import { renderTrace } from '../trace.ts';
 import { type Collected, collect } from './collect.ts';
 import { viewerScript } from './inline.ts';
 import { Packer } from './pack.ts';
@@ -50,6 +52,12 @@ async function statesOf(recording: OpenRecording): Promise<string[]> {
   const all = [...lines].map(([line, times]) => (times === 1 ? line : `${line} (${times} times)`));
   const more = all.length - MOST_STATES;
   return more > 0 ? [...all.slice(0, MOST_STATES), `and ${more} more`] : all;
+}
+
+/** What the trace says of copies and kernels, over the whole recording; empty where none was traced. */
+async function summaryOf(recording: OpenRecording): Promise<string> {
+  const summary = await summarizeTrace(recording);
+  return summary === null ? '' : renderTrace(summary, { colour: false, width: 140 });
 }
 
 /** The default file: beside the recording, because what is in it is lost when it is replaced. */
@@ -102,7 +110,7 @@ export async function writeReport(
       window,
       collected,
       states: await statesOf(recording),
-      summary: [],
+      summary: await summaryOf(recording),
     };
     const file = await OutputFile.create(path);
     try {
