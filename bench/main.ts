@@ -26,6 +26,7 @@ import { sampleCase } from './cases/sample.ts';
 import { samplerCase } from './cases/sampler.ts';
 import { slabsCase } from './cases/slabs.ts';
 import { systeminformationCase } from './cases/systeminformation.ts';
+import { traceCase } from './cases/trace.ts';
 import type { BenchDocument, BenchResult } from './result.ts';
 import { failures, runCase } from './run.ts';
 import { render } from './view.ts';
@@ -44,6 +45,7 @@ const CASES: readonly BenchCase[] = [
   gpuCase,
   migCase,
   cyclesCase,
+  traceCase,
 ];
 
 const OK = 0;
