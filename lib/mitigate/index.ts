@@ -50,6 +50,7 @@ export { run } from './run.ts';
 export type { RunOptions, RunPages, RunResult } from './run-placed.ts';
 export {
   type Thp,
+  type ThpAdvice,
   type ThpChange,
   type ThpPlan,
   type ThpPlanStep,

@@ -1,7 +1,9 @@
+import { loadBinding } from '../addon.ts';
 import { invalidArgument, WarpgaugeError } from '../errors.ts';
 import { readThp, type ThpPolicy } from '../host/hugepages.ts';
 import type { StateOptions } from '../host/state-folder.ts';
 import { readText } from '../host/sysfs.ts';
+import type { PageRegion } from './page-region.ts';
 import type { GuardianReport, Lease } from './transaction/guardian.ts';
 import type { ActionKind, PlannedStep } from './transaction/kind.ts';
 import type { SettledTransaction, TransactionReport } from './transaction/settle.ts';
@@ -79,11 +81,22 @@ export interface Thp {
    * `ERR_LOCKED`, `ERR_REFUSED`, `ERR_STALE_PLAN`, `ERR_JOURNAL`, `ERR_INTERRUPTED`; after each of them all is as before.
    */
   set(options: ThpSetOptions): Promise<ThpChange>;
+  /**
+   * Advice for one region, which no other memory feels: `hugepage` and `nohugepage` for pages to come, `collapse` to put the
+   * pages that are there together now (Linux 6.1; it takes the time of copying them). `region.prove()` tells what came of it.
+   */
+  advise(region: PageRegion, advice: ThpAdvice): void;
   /** Puts back what committed changes replaced. */
   release(options?: StateOptions): Promise<readonly SettledTransaction[]>;
   /** Puts back what killed processes replaced. A second call does nothing. */
   recover(options?: StateOptions): Promise<readonly SettledTransaction[]>;
 }
+
+/** See {@link Thp.advise}. */
+export type ThpAdvice = 'hugepage' | 'nohugepage' | 'collapse';
+
+/** MADV_ of the kernel. */
+const ADVICE: Readonly<Record<ThpAdvice, number>> = { hugepage: 14, nohugepage: 15, collapse: 25 };
 
 const FOLDER = '/sys/kernel/mm/transparent_hugepage';
 const SETTINGS = ['enabled', 'defrag', 'shmem_enabled'] as const;
@@ -212,6 +225,12 @@ export const thp: Thp = {
       },
     });
     return new Change(transaction, changed);
+  },
+  advise(region, advice) {
+    const number = Object.hasOwn(ADVICE, advice) ? ADVICE[advice] : undefined;
+    if (number === undefined)
+      throw invalidArgument('advice', Object.keys(ADVICE).join(', '), advice);
+    loadBinding().adviseRegion(region.buffer, number);
   },
   release: (options) => settleThp('release', options),
   recover: (options) => settleThp('recover', options),

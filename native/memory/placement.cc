@@ -142,8 +142,11 @@ Status SetThpDisabled(bool disabled) {
 Status AdvisePages(void* address, size_t bytes, int advice) {
   if (madvise(address, bytes, advice) == 0) return Status::Ok();
   const int error = errno;
-  return Status(error == EINVAL ? "ERR_THP_DISABLED" : "ERR_SYSCALL",
-                std::string("madvise: ") + std::strerror(error))
+  // EINVAL: hugetlb pages, a policy of never, or a kernel without it. EAGAIN, EBUSY: pinned pages,
+  // or no memory in one piece.
+  return Status(error == EINVAL ? "ERR_THP_DISABLED" : "ERR_PAGES_NOT_GRANTED",
+                std::string("the kernel does not take this advice for the region: ") +
+                    std::strerror(error))
       .WithSource("madvise", error);
 }
 
