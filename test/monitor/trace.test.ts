@@ -58,6 +58,7 @@ test(
     // Each copy has the call that made it, in the same process.
     const calls = new Set((traced.rows['cuda.api'] ?? []).map((row) => row['correlation']));
     const copies = traced.rows['cuda.memcpy'] ?? [];
+    assert.equal(new Set(copies.map((row) => row['correlation'])).size, copies.length);
     assert.ok(copies.length > 0 && copies.every((row) => calls.has(row['correlation'])));
     const names = new Map((traced.rows['cuda.name'] ?? []).map((row) => [row['id'], row['name']]));
     const kernel = traced.rows['cuda.kernel']?.[0];

@@ -198,12 +198,12 @@ class Reader {
         if ((result(row) ?? 0) !== 0) calls.failed++;
         const process = pid(row);
         const moments = this.faults.get(`${process} ${tid(row)}`);
-        if (moments === undefined || process === null) continue;
+        const id = correlation(row);
+        if (moments === undefined || process === null || id === null) continue;
         const faults = moments.within(time(row), time(row) + ns);
         if (faults === 0) continue;
         const ofProcess = getOrMake(this.faulted, process, () => new Map<number, number>());
         // A runtime call and the driver call within it share the correlation: the outer one has all.
-        const id = correlation(row) ?? -1;
         ofProcess.set(id, Math.max(faults, ofProcess.get(id) ?? 0));
       }
     }
@@ -233,7 +233,9 @@ class Reader {
         const process = pid(row);
         const busy = this.busy.get(`${process} ${gpu(row)}`);
         if (busy !== undefined) sum.overlapNs += busy.within(time(row), time(row) + ns);
-        const faults = this.faulted.get(process ?? -1)?.get(correlation(row) ?? -1) ?? 0;
+        const id = correlation(row);
+        if (process === null || id === null) continue;
+        const faults = this.faulted.get(process)?.get(id) ?? 0;
         if (faults === 0) continue;
         sum.faultedCopies++;
         sum.faultedBytes += size;

@@ -40,6 +40,11 @@ std::string UuidText(const uint8_t (&uuid)[16], bool is_mig) {
   return text;
 }
 
+// CUPTI gives 0 where it made no id: that joins with nothing.
+void SetCorrelation(TableWriter* row, uint32_t column, const wg_record& record) {
+  if (record.correlation != 0) row->SetU32(column, record.correlation);
+}
+
 }  // namespace
 
 void TraceRows::Attach(const std::array<TableWriter*, kTraceTables>& writers, int64_t end_ns) {
@@ -161,7 +166,7 @@ void TraceDecoder::Memcpy(const wg_record& record, bool is_peer) {
   row->SetBool(kCopyAsync, (record.flags & WG_FLAG_ASYNC) != 0);
   SetId(row, kCopyContext, record.context);
   SetId(row, kCopyStream, record.stream);
-  row->SetU32(kCopyCorrelation, record.correlation);
+  SetCorrelation(row, kCopyCorrelation, record);
   if (is_peer) row->SetCode(kCopyDestinationGpu, DestinationCode(copy.destination_device));
   if ((record.flags & WG_FLAG_GRAPH) != 0) {
     row->SetU32(kCopyGraph, copy.graph);
@@ -182,7 +187,7 @@ void TraceDecoder::Kernel(const wg_record& record) {
   row->SetCode(kKernelName, NameOf(record.name));
   SetId(row, kKernelContext, record.context);
   SetId(row, kKernelStream, record.stream);
-  row->SetU32(kKernelCorrelation, record.correlation);
+  SetCorrelation(row, kKernelCorrelation, record);
   row->SetU32(kKernelGrid, kernel.grid_x);
   row->SetU32(kKernelGrid + 1, kernel.grid_y);
   row->SetU32(kKernelGrid + 2, kernel.grid_z);
@@ -219,7 +224,7 @@ void TraceDecoder::Memset(const wg_record& record) {
   row->SetBool(kSetAsync, (record.flags & WG_FLAG_ASYNC) != 0);
   SetId(row, kSetContext, record.context);
   SetId(row, kSetStream, record.stream);
-  row->SetU32(kSetCorrelation, record.correlation);
+  SetCorrelation(row, kSetCorrelation, record);
   if ((record.flags & WG_FLAG_GRAPH) != 0) {
     row->SetU32(kSetGraph, set.graph);
     row->SetU64(kSetGraphNode, set.graph_node);
@@ -261,7 +266,7 @@ void TraceDecoder::Synchronization(const wg_record& record) {
   SetId(row, kSyncContext, record.context);
   SetId(row, kSyncStream, record.stream);
   SetId(row, kSyncEvent, record.of.synchronization.event);
-  row->SetU32(kSyncCorrelation, record.correlation);
+  SetCorrelation(row, kSyncCorrelation, record);
   rows_.End(TraceTable::kSynchronization);
 }
 
@@ -272,7 +277,7 @@ void TraceDecoder::Overhead(const wg_record& record) {
   row->SetCode(kOverheadKind, kind);
   if (kind >= 0) row->CountEvent(kind);
   // Older libraries do not say it.
-  if (record.correlation != 0) row->SetU32(kOverheadCorrelation, record.correlation);
+  SetCorrelation(row, kOverheadCorrelation, record);
   rows_.End(TraceTable::kOverhead);
 }
 
@@ -286,7 +291,7 @@ void TraceDecoder::Api(const wg_record& record) {
   if (kind >= 0) row->CountEvent(kind);
   row->SetCode(kApiName, NameOf(record.name));
   row->SetU32(kApiCbid, call.cbid);
-  row->SetU32(kApiCorrelation, record.correlation);
+  SetCorrelation(row, kApiCorrelation, record);
   row->SetI32(kApiResult, static_cast<int32_t>(call.result));
   const External& external = externals_[record.correlation % kExternals];
   if (external.kind != 0 && external.correlation == record.correlation) {

@@ -49,6 +49,17 @@ static const char* KeepName(const char* text) {
   abort();
 }
 
+static uint8_t filtered[2][4096]; /* atomic; driver, runtime: 1 = this call is wanted */
+static int filtering[2];          /* atomic; EnableDriverApi or EnableRuntimeApi was used */
+
+/* Ids are made while calls are recorded: a whole kind, or single ones by EnableDriverApi. */
+static int CallsAreCorrelated(void) {
+  const uint64_t api = 1ULL << kFakeDriverApi | 1ULL << kFakeRuntimeApi;
+  return (__atomic_load_n(&enabled_kinds, __ATOMIC_RELAXED) & api) != 0 ||
+         __atomic_load_n(&filtering[0], __ATOMIC_RELAXED) != 0 ||
+         __atomic_load_n(&filtering[1], __ATOMIC_RELAXED) != 0;
+}
+
 /* With buffers_lock. The times are CUPTI's already. */
 static int WriteRecord(const struct fake_activity* given, int finished, FakeBuffer** buffer) {
   struct fake_activity activity = *given;
@@ -56,10 +67,9 @@ static int WriteRecord(const struct fake_activity* given, int finished, FakeBuff
   const uint32_t tid = __atomic_load_n(&system_thread_ids, __ATOMIC_RELAXED)
                            ? (uint32_t)OwnTid()
                            : (uint32_t)(uintptr_t)pthread_self();
-  const uint64_t api = 1ULL << kFakeDriverApi | 1ULL << kFakeRuntimeApi;
   uint8_t* place = TakePlace(generation->bytes[activity.kind], buffer);
   if (place == NULL) return -1;
-  if ((__atomic_load_n(&enabled_kinds, __ATOMIC_RELAXED) & api) == 0) activity.correlation = 0;
+  if (!CallsAreCorrelated()) activity.correlation = 0;
   activity.name = KeepName(activity.name);
   if (activity.kind == kFakeMarker) activity.of.marker.domain = KeepName(given->of.marker.domain);
   FakeLayOut(place, generation, pid, tid, &activity);
@@ -81,9 +91,6 @@ static void WriteExternal(uint32_t correlation) {
     }
   }
 }
-
-static uint8_t filtered[2][4096]; /* atomic; driver, runtime: 1 = this call is wanted */
-static int filtering[2];          /* atomic; EnableDriverApi or EnableRuntimeApi was used */
 
 static int IsWanted(const struct fake_activity* activity) {
   const uint32_t kind = activity->kind;
