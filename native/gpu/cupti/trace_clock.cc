@@ -16,7 +16,16 @@ constexpr int64_t kLeastStepNs = kMs;
 constexpr int64_t kGoodBracketNs = 50'000;
 constexpr int64_t kLeastAheadNs = 100 * kMs;
 
-int64_t Difference(uint64_t a, uint64_t b) { return static_cast<int64_t>(a - b); }
+// Times that a foreign process made up may be any number: sums end at the largest one.
+int64_t Plus(int64_t a, int64_t b) {
+  int64_t sum = 0;
+  if (!__builtin_add_overflow(a, b, &sum)) return sum;
+  return b > 0 ? INT64_MAX : -INT64_MAX;
+}
+
+int64_t Difference(uint64_t a, uint64_t b) {
+  return std::max(static_cast<int64_t>(a - b), -INT64_MAX);
+}
 
 }  // namespace
 
@@ -50,7 +59,7 @@ TraceClock::News TraceClock::Add(const wg_record& pair) {
   if (pairs_.size() < 2 || is_foreign_) return news;
   const Pair& last = pairs_[pairs_.size() - 2];
   const int64_t elapsed = made.monotonic_ns - last.monotonic_ns;
-  const int64_t shift = Difference(made.cupti_ns, last.cupti_ns) - elapsed;
+  const int64_t shift = Plus(Difference(made.cupti_ns, last.cupti_ns), -elapsed);
   if (std::abs(shift) > std::max(kLeastStepNs + bracket, elapsed / kMostSlew)) {
     pairs_.back().after_step = true;
     news.step_ns = shift;
@@ -59,15 +68,15 @@ TraceClock::News TraceClock::Add(const wg_record& pair) {
 }
 
 int64_t TraceClock::Along(const Pair& from, const Pair& to, uint64_t cupti_ns) {
-  const auto span = static_cast<double>(Difference(to.cupti_ns, from.cupti_ns));
+  const int64_t span = Difference(to.cupti_ns, from.cupti_ns);
   const int64_t at = Difference(cupti_ns, from.cupti_ns);
-  if (span <= 0) return from.monotonic_ns + at;
+  if (span <= 0) return Plus(from.monotonic_ns, at);
   // In doubles the offset to the straight line of slope 1 alone, so that no nanosecond is lost.
-  const double slope =
-      static_cast<double>(to.monotonic_ns - from.monotonic_ns - static_cast<int64_t>(span)) / span;
+  const double slope = static_cast<double>(Plus(to.monotonic_ns - from.monotonic_ns, -span)) /
+                       static_cast<double>(span);
   const double shift = slope * static_cast<double>(at);
   if (!(shift > -9e18 && shift < 9e18)) return from.monotonic_ns;
-  return from.monotonic_ns + at + static_cast<int64_t>(shift);
+  return Plus(Plus(from.monotonic_ns, at), static_cast<int64_t>(shift));
 }
 
 int64_t TraceClock::ToMonotonic(uint64_t cupti_ns) const {
@@ -84,9 +93,9 @@ int64_t TraceClock::ToMonotonic(uint64_t cupti_ns) const {
     const Pair& to = pairs_[i];
     if (to.after_step) {
       // On one side of the step or the other: the side on which the time lies between the pairs.
-      const int64_t before = from.monotonic_ns + Difference(cupti_ns, from.cupti_ns);
+      const int64_t before = Plus(from.monotonic_ns, Difference(cupti_ns, from.cupti_ns));
       if (before >= from.monotonic_ns && before <= to.monotonic_ns) return before;
-      const int64_t after = to.monotonic_ns + Difference(cupti_ns, to.cupti_ns);
+      const int64_t after = Plus(to.monotonic_ns, Difference(cupti_ns, to.cupti_ns));
       if (after >= from.monotonic_ns && after <= to.monotonic_ns) return after;
     } else if (cupti_ns >= from.cupti_ns && cupti_ns <= to.cupti_ns) {
       return Along(from, to, cupti_ns);
@@ -95,7 +104,7 @@ int64_t TraceClock::ToMonotonic(uint64_t cupti_ns) const {
   if (beyond > 0) return Beyond(cupti_ns);
   const Pair& oldest = pairs_.front();
   if (pairs_.size() == 1 || pairs_[1].after_step) {
-    return oldest.monotonic_ns + Difference(cupti_ns, oldest.cupti_ns);
+    return Plus(oldest.monotonic_ns, Difference(cupti_ns, oldest.cupti_ns));
   }
   return Along(oldest, pairs_[1], cupti_ns);
 }
@@ -103,7 +112,7 @@ int64_t TraceClock::ToMonotonic(uint64_t cupti_ns) const {
 int64_t TraceClock::Beyond(uint64_t cupti_ns) const {
   const Pair& newest = pairs_.back();
   if (pairs_.size() == 1 || newest.after_step) {
-    return newest.monotonic_ns + Difference(cupti_ns, newest.cupti_ns);
+    return Plus(newest.monotonic_ns, Difference(cupti_ns, newest.cupti_ns));
   }
   return Along(pairs_[pairs_.size() - 2], newest, cupti_ns);
 }

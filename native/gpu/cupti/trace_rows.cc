@@ -13,6 +13,8 @@ using namespace trace_column;  // NOLINT(google-build-using-namespace): names of
 
 namespace {
 
+constexpr int64_t kLatestNs = INT64_MAX / 4;
+
 void SetId(TableWriter* row, uint32_t column, uint32_t id) {
   if (id != WG_NO_ID) row->SetU32(column, id);
 }
@@ -131,17 +133,20 @@ int64_t TraceDecoder::ToMonotonic(uint64_t cupti_ns) {
   return clock_.ToMonotonic(cupti_ns);
 }
 
+bool TraceDecoder::Place(const wg_record& record, int64_t* start_ns) {
+  if (record.start != 0 && record.end >= record.start) {
+    *start_ns = ToMonotonic(record.start);
+    // CLOCK_MONOTONIC counts from boot: neither before it nor centuries after it.
+    if (*start_ns >= 0 && *start_ns <= kLatestNs) return true;
+  }
+  rejected_++;
+  return false;
+}
+
 TableWriter* TraceDecoder::BeginSpan(TraceTable table, const wg_record& record) {
-  if (record.start == 0 || record.end < record.start) {
-    rejected_++;
-    return nullptr;
-  }
-  const int64_t start_ns = ToMonotonic(record.start);
+  int64_t start_ns = 0;
+  if (!Place(record, &start_ns)) return nullptr;
   const int64_t end_ns = record.end == record.start ? start_ns : ToMonotonic(record.end);
-  if (start_ns < 0) {
-    rejected_++;
-    return nullptr;
-  }
   events_++;
   TableWriter* row = rows_.Begin(table, start_ns);
   if (row == nullptr) return nullptr;
@@ -234,11 +239,8 @@ void TraceDecoder::Memset(const wg_record& record) {
 
 void TraceDecoder::UnifiedMemory(const wg_record& record) {
   const auto& managed = record.of.unified_memory;
-  if (record.start == 0 || record.end < record.start) {
-    rejected_++;
-    return;
-  }
-  const int64_t start_ns = ToMonotonic(record.start);
+  int64_t start_ns = 0;
+  if (!Place(record, &start_ns)) return;
   events_++;
   TableWriter* row = rows_.Begin(TraceTable::kUnifiedMemory, start_ns);
   if (row == nullptr) return;
@@ -303,12 +305,9 @@ void TraceDecoder::Api(const wg_record& record) {
 
 void TraceDecoder::Marker(const wg_record& record) {
   const auto& marker = record.of.marker;
-  if (record.start == 0) {
-    rejected_++;
-    return;
-  }
+  int64_t time_ns = 0;
+  if (!Place(record, &time_ns)) return;
   events_++;
-  const int64_t time_ns = ToMonotonic(record.start);
   const OpenMarker made{time_ns, marker.tid, NameOf(record.name), NameOf(marker.domain)};
   if ((marker.marker_flags & WG_MARKER_END) != 0) {
     const auto found = markers_.find(marker.id);

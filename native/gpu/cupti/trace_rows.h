@@ -101,6 +101,8 @@ class TraceDecoder {
   void KeepName(uint32_t id);
   void DeviceIs(const wg_record& record);
 
+  // When the record begins, on CLOCK_MONOTONIC; false, and counted, for times that cannot be.
+  bool Place(const wg_record& record, int64_t* start_ns);
   // Begins the row of a span with time, duration and pid; nullptr: no row is to be written.
   TableWriter* BeginSpan(TraceTable table, const wg_record& record);
   [[nodiscard]] int64_t ToMonotonic(uint64_t cupti_ns);
