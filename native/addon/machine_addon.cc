@@ -3,7 +3,9 @@
 #include <sys/file.h>
 
 #include <cerrno>
-#include <utility>
+#include <cmath>
+#include <cstdint>
+#include <string>
 #include <vector>
 
 #include "addon/errors.h"
@@ -13,14 +15,33 @@
 namespace warpgauge {
 namespace {
 
-std::vector<int> ReadNumbers(const Napi::Value& value) {
-  const auto list = value.As<Napi::Array>();
-  std::vector<int> numbers;
-  numbers.reserve(list.Length());
-  for (uint32_t i = 0; i < list.Length(); i++) {
-    numbers.push_back(list.Get(i).As<Napi::Number>().Int32Value());
+// A whole number from 0 on, or the pending error ERR_INVALID_ARGUMENT: nothing is done with another
+// value.
+bool ReadWhole(const Napi::Value& value, const char* name, int* number) {
+  if (value.IsNumber()) {
+    const double given = value.As<Napi::Number>().DoubleValue();
+    if (given >= 0 && given <= INT32_MAX && given == std::floor(given)) {
+      *number = static_cast<int>(given);
+      return true;
+    }
   }
-  return numbers;
+  Throw(value.Env(),
+        Status("ERR_INVALID_ARGUMENT", std::string("Expected a whole number for ") + name));
+  return false;
+}
+
+bool ReadList(const Napi::Value& value, const char* name, std::vector<int>* numbers) {
+  if (!value.IsArray()) {
+    Throw(value.Env(), Status("ERR_INVALID_ARGUMENT", std::string("Expected a list for ") + name));
+    return false;
+  }
+  const auto list = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    int number = 0;
+    if (!ReadWhole(list.Get(i), name, &number)) return false;
+    numbers->push_back(number);
+  }
+  return true;
 }
 
 Napi::Array NumberList(Napi::Env env, const std::vector<int>& numbers) {
@@ -36,7 +57,8 @@ Napi::Value ThrowOrUndefined(Napi::Env env, const Status& status) {
 // int flock(int fd, LOCK_EX | LOCK_NB)
 // TypeScript: lockFile(fd: number): number | null
 Napi::Value LockFileJs(const Napi::CallbackInfo& info) {
-  const int fd = info[0].As<Napi::Number>().Int32Value();
+  int fd = -1;
+  if (!ReadWhole(info[0], "fd", &fd)) return info.Env().Undefined();
   int error = 0;
   do {
     error = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
@@ -47,7 +69,9 @@ Napi::Value LockFileJs(const Napi::CallbackInfo& info) {
 // int sched_getaffinity(pid_t tid, size_t bytes, unsigned long *mask)
 // TypeScript: threadAffinity(tid: number): number[]
 Napi::Value ThreadAffinityJs(const Napi::CallbackInfo& info) {
-  const Result<std::vector<int>> cpus = ThreadAffinity(info[0].As<Napi::Number>().Int32Value());
+  int tid = 0;
+  if (!ReadWhole(info[0], "tid", &tid)) return info.Env().Undefined();
+  const Result<std::vector<int>> cpus = ThreadAffinity(tid);
   if (!cpus.ok()) return Throw(info.Env(), cpus.status);
   return NumberList(info.Env(), cpus.value);
 }
@@ -55,8 +79,12 @@ Napi::Value ThreadAffinityJs(const Napi::CallbackInfo& info) {
 // int sched_setaffinity(pid_t tid, size_t bytes, const unsigned long *mask)
 // TypeScript: setThreadAffinity(tid: number, cpus: readonly number[]): void
 Napi::Value SetThreadAffinityJs(const Napi::CallbackInfo& info) {
-  return ThrowOrUndefined(
-      info.Env(), SetThreadAffinity(info[0].As<Napi::Number>().Int32Value(), ReadNumbers(info[1])));
+  int tid = 0;
+  std::vector<int> cpus;
+  if (!ReadWhole(info[0], "tid", &tid) || !ReadList(info[1], "cpus", &cpus)) {
+    return info.Env().Undefined();
+  }
+  return ThrowOrUndefined(info.Env(), SetThreadAffinity(tid, cpus));
 }
 
 // long get_mempolicy(int *mode, unsigned long *nodes, unsigned long max_node, void *addr, 0)
@@ -74,14 +102,19 @@ Napi::Value MemoryPolicyJs(const Napi::CallbackInfo& info) {
 // long set_mempolicy(int mode, const unsigned long *nodes, unsigned long max_node)
 // TypeScript: setMemoryPolicy(mode: number, nodes: readonly number[]): void
 Napi::Value SetMemoryPolicyJs(const Napi::CallbackInfo& info) {
-  return ThrowOrUndefined(
-      info.Env(),
-      SetThreadMemoryPolicy({info[0].As<Napi::Number>().Int32Value(), ReadNumbers(info[1])}));
+  MemoryPolicy policy;
+  if (!ReadWhole(info[0], "mode", &policy.mode) || !ReadList(info[1], "nodes", &policy.nodes)) {
+    return info.Env().Undefined();
+  }
+  return ThrowOrUndefined(info.Env(), SetThreadMemoryPolicy(policy));
 }
 
 // int prctl(PR_SET_THP_DISABLE, disabled, 0, 0, 0)
 // TypeScript: setThpDisabled(disabled: boolean): void
 Napi::Value SetThpDisabledJs(const Napi::CallbackInfo& info) {
+  if (!info[0].IsBoolean()) {
+    return Throw(info.Env(), Status("ERR_INVALID_ARGUMENT", "Expected true or false for disabled"));
+  }
   return ThrowOrUndefined(info.Env(), SetThpDisabled(info[0].As<Napi::Boolean>().Value()));
 }
 
@@ -91,8 +124,9 @@ Napi::Value SetThpDisabledJs(const Napi::CallbackInfo& info) {
 Napi::Value MoveRegionJs(const Napi::CallbackInfo& info) {
   const RegionBytes region = BytesOfRegion(info.Env(), info[0]);
   if (!region.status.ok()) return Throw(info.Env(), region.status);
-  return ThrowOrUndefined(
-      info.Env(), MovePages(region.address, region.bytes, info[1].As<Napi::Number>().Int32Value()));
+  int node = 0;
+  if (!ReadWhole(info[1], "node", &node)) return info.Env().Undefined();
+  return ThrowOrUndefined(info.Env(), MovePages(region.address, region.bytes, node));
 }
 
 // long move_pages(0, count, void **pages, NULL, int *status, 0)
@@ -101,8 +135,9 @@ Napi::Value RegionNodesJs(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const RegionBytes region = BytesOfRegion(env, info[0]);
   if (!region.status.ok()) return Throw(env, region.status);
-  const auto counts =
-      PagesByNode(region.address, region.bytes, info[1].As<Napi::Number>().Uint32Value());
+  int most = 0;
+  if (!ReadWhole(info[1], "most", &most)) return env.Undefined();
+  const auto counts = PagesByNode(region.address, region.bytes, static_cast<size_t>(most));
   if (!counts.ok()) return Throw(env, counts.status);
   Napi::Array list = Napi::Array::New(env);
   for (const auto& [node, pages] : counts.value) {
@@ -119,9 +154,9 @@ Napi::Value RegionNodesJs(const Napi::CallbackInfo& info) {
 Napi::Value AdviseRegionJs(const Napi::CallbackInfo& info) {
   const RegionBytes region = BytesOfRegion(info.Env(), info[0]);
   if (!region.status.ok()) return Throw(info.Env(), region.status);
-  return ThrowOrUndefined(
-      info.Env(),
-      AdvisePages(region.address, region.bytes, info[1].As<Napi::Number>().Int32Value()));
+  int advice = 0;
+  if (!ReadWhole(info[1], "advice", &advice)) return info.Env().Undefined();
+  return ThrowOrUndefined(info.Env(), AdvisePages(region.address, region.bytes, advice));
 }
 
 }  // namespace
