@@ -8,6 +8,9 @@
 #include "lane_identity.h"
 #include "lane_writer.h"
 
+/* Programs that one process may run in a row, each with a file of its own. */
+enum { kMostPrograms = 64 };
+
 /* The names that matter to someone who reads a folder; others stand as numbers. */
 static const char* errno_name(int error) {
   switch (error) {
@@ -96,15 +99,20 @@ static int allocate(int fd, uint32_t* capacity) {
 static int attach(struct wg_lane_writer* writer, const char* folder, char* path, size_t bytes) {
   int error = open_control(writer, folder);
   if (error != 0) return error;
-  const int length = snprintf(path,
-                              bytes,
-                              "%s/lane.%d.%llu",
-                              folder,
-                              (int)getpid(),
-                              (unsigned long long)wg_identity_start_ticks());
-  if (length < 0 || (size_t)length >= bytes) return ENAMETOOLONG;
-  /* 0644: the reader may be another user; only the folder's mode keeps strangers out. */
-  writer->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+  /* A program that executes another in its place leaves its file behind: same pid, same start. */
+  for (int turn = 0; turn < kMostPrograms; ++turn) {
+    const int length = snprintf(path,
+                                bytes,
+                                turn == 0 ? "%s/lane.%d.%llu" : "%s/lane.%d.%llu.%d",
+                                folder,
+                                (int)getpid(),
+                                (unsigned long long)wg_identity_start_ticks(),
+                                turn);
+    if (length < 0 || (size_t)length >= bytes) return ENAMETOOLONG;
+    /* 0644: the reader may be another user; only the folder's mode keeps strangers out. */
+    writer->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (writer->fd >= 0 || errno != EEXIST) break;
+  }
   if (writer->fd < 0) {
     path[0] = 0;
     return errno;

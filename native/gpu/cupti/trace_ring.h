@@ -12,11 +12,12 @@
  *   thread waits, CUPTI's buffers wait in their pool, and when the pool is empty records are
  *   dropped and counted.
  * - file: where the memfd cannot be opened (another user, another pid namespace) the writer makes
- *   $WARPGAUGE_TRACE_DIR/lane.<pid>.<start ticks>, fallocates one lane in it and writes with
- * pwrite; the reader reads with pread. Neither maps it. Nothing flows back but the first page of
- * the reader's file `control` (a wg_trace_header) in the same folder. The writer overwrites the
- * oldest records; the reader sees by `head` what it came too late for, and counts it. A process
- * that cannot do even that leaves an empty file untraceable.<pid>.<errno name>.
+ *   $WARPGAUGE_TRACE_DIR/lane.<pid>.<start ticks> (and .1, .2 ... after an exec), fallocates one
+ * lane in it and writes with pwrite; the reader reads with pread. Neither maps it. Nothing flows
+ * back but the first page of the reader's file `control` (a wg_trace_header) in the same folder.
+ * The writer overwrites the oldest records; the reader sees by `head` what it came too late for,
+ * and counts it. A process that cannot do even that leaves an empty file untraceable.<pid>.<errno
+ * name>.
  *
  * All fields marked "atomic" are read and written with __atomic builtins. Nothing here is trusted
  * by the reader: a writer is a foreign process.
