@@ -7,9 +7,10 @@
  * skipped, with the reason.
  *
  *   --simulated      run on a simulated driver too (WARPGAUGE_CUDA): shows that the plumbing works; times mean nothing
- *   --only PART      memcpy or monitor
+ *   --only PART      memcpy, monitor or trace
  *   --blocks N       blocks of the predictions, default 6 (each needs five valid samples); a block takes up to a minute
  *   --json FILE      also write the result of the benchmark there
+ *   --trace FILE     also write what tracing measured there
  *   --monitor FILE   also write what Monitor measured there: bytes per payload byte, costs of the NVML calls
  *
  * Ctrl-C ends the predictions early; they are then judged on what was measured.
@@ -22,6 +23,7 @@ import { MiB } from '#lib/units';
 import { comparePinned, measurePredictions } from './memcpy.ts';
 import { checkMonitor } from './monitor.ts';
 import { judgePredictions } from './predictions.ts';
+import { checkTrace } from './trace.ts';
 
 /** Why there is nothing to test on, or whether the device is simulated. */
 async function findDevice(
@@ -54,6 +56,7 @@ const PARTS = [
   'pinned copies against a plain loop',
   'published predictions',
   'Monitor against known traffic and nvidia-smi',
+  'traced copies against known ones',
 ];
 
 async function main(): Promise<number> {
@@ -64,6 +67,7 @@ async function main(): Promise<number> {
       blocks: { type: 'string', default: '6' },
       json: { type: 'string' },
       monitor: { type: 'string' },
+      trace: { type: 'string' },
     },
   });
   const found = await findDevice(values.simulated);
@@ -75,7 +79,16 @@ async function main(): Promise<number> {
   const { simulated } = found;
   let passed = true;
   let run = 0;
-  if (values.only !== 'memcpy' && !simulated) {
+  const wants = (part: string): boolean => values.only === undefined || values.only === part;
+  if (wants('trace')) {
+    const trace = await checkTrace(simulated);
+    passed &&= trace.passed;
+    run++;
+    if (values.trace !== undefined) {
+      writeFileSync(values.trace, `${JSON.stringify(trace.measured, null, 1)}\n`);
+    }
+  }
+  if (wants('monitor') && !simulated) {
     const monitor = await checkMonitor();
     passed &&= monitor.passed;
     run++;
@@ -83,7 +96,7 @@ async function main(): Promise<number> {
       writeFileSync(values.monitor, `${JSON.stringify(monitor.measured, null, 1)}\n`);
     }
   }
-  if (values.only !== 'monitor') {
+  if (wants('memcpy')) {
     passed = (await comparePinned(simulated)) && passed;
     const interrupt = new AbortController();
     process.once('SIGINT', () => interrupt.abort());

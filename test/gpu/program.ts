@@ -17,6 +17,13 @@ export function programPath(name: 'plain_copy' | 'gpu_load'): string {
   return path;
 }
 
+/** Path of test/programs/cuda_copies, which makes known copies and kernels. */
+export function copiesProgram(): string {
+  const path = fileURLToPath(new URL('../../../debug/programs/cuda_copies', import.meta.url));
+  if (!existsSync(path)) throw new Error('node scripts/setup.mjs --tests builds cuda_copies');
+  return path;
+}
+
 /** Runs a program to its end and gives its output. */
 export function runProgram(name: 'plain_copy', args: readonly string[]): string {
   const run = spawnSync(programPath(name), args, { encoding: 'utf8' });

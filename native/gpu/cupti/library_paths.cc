@@ -65,7 +65,9 @@ std::vector<std::string> CuptiLibraryFiles(const std::string& root,
   const std::vector<std::string> folders = Folders(root, environment);
   for (const std::string& major : majors) {
     for (const std::string& folder : folders) {
-      AddMatches(folder + "/libcupti.so." + major, &files);
+      std::string file = folder;
+      file.append("/libcupti.so.").append(major);
+      AddMatches(file, &files);
       // Until 11.8 the minor stood in the name the loader asks for.
       if (major == "11") AddMatches(folder + "/libcupti.so.11.[0-9]", &files);
     }
