@@ -156,11 +156,13 @@ Result<PmTable> ResolvePm(const SymbolFinder& find, const std::string& path) {
   PmTable table;
   table.path = path;
   std::string absent;
+// NOLINTBEGIN(bugprone-macro-parentheses): `argument` is a type
 #define WARPGAUGE_RESOLVE(name, required, argument)                 \
   table.name = reinterpret_cast<PmFunction<argument>>(find(#name)); \
   if ((required) && table.name == nullptr && absent.empty()) absent = #name;
   WARPGAUGE_PM_FUNCTIONS(WARPGAUGE_RESOLVE)
 #undef WARPGAUGE_RESOLVE
+  // NOLINTEND(bugprone-macro-parentheses)
   if (table.cuptiGetVersion != nullptr) table.cuptiGetVersion(&table.version);
   if (!absent.empty()) {
     return Status("ERR_LIBRARY_MISSING",

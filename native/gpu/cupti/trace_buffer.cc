@@ -156,7 +156,8 @@ void TraceBuffer::TellRun() {
   if (control_ < 0) return;
   // Four aligned bytes: a reader of the file never sees half of them. Nothing can be done about a
   // folder that was taken away; its writers find that out themselves.
-  (void)!pwrite(control_, &run, sizeof run, offsetof(wg_trace_header, run));
+  [[maybe_unused]] const ssize_t written =
+      pwrite(control_, &run, sizeof run, offsetof(wg_trace_header, run));
 }
 
 void TraceBuffer::SetTracing(bool tracing) {

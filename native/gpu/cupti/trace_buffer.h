@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "core/status.h"
 #include "core/thread.h"
@@ -72,7 +73,7 @@ class TraceBuffer final : public Shared {
   void End();
 
  private:
-  explicit TraceBuffer(const TraceOptions& options) : options_(options) {}
+  explicit TraceBuffer(TraceOptions options) : options_(std::move(options)) {}
   ~TraceBuffer() override;
   Status MakeMemory();
   Status MakeControl();

@@ -343,7 +343,7 @@ void TraceReader::SeeFacts(Lane& lane) {
   }
 }
 
-std::array<uint64_t, kTraceCounts> TraceReader::CountsOf(const Lane& lane) const {
+std::array<uint64_t, kTraceCounts> TraceReader::CountsOf(const Lane& lane) {
   const wg_lane& facts = lane.facts;
   return {lane.decoder->events(),
           facts.dropped,
@@ -399,7 +399,7 @@ void TraceReader::ScanFolder() {
     if (!is_lane && name.rfind("untraceable.", 0) != 0) continue;
     // The inode too: a program that replaces itself by exec makes its file anew.
     const std::string known = name + ' ' + std::to_string(entry->d_ino);
-    if (known_files_.size() >= kMostKnownFiles || known_files_.count(known) != 0) continue;
+    if (known_files_.size() >= kMostKnownFiles || known_files_.contains(known)) continue;
     if (!is_lane) {
       known_files_.insert(known);
       const std::scoped_lock lock(mutex_);

@@ -88,7 +88,7 @@ class TraceReader final : public Shared {
   void WriteRows(int64_t now_ns);
   void DrainAll();
   bool DrainOne(Lane& lane, size_t most);
-  [[nodiscard]] bool HasEnded(Lane& lane);
+  [[nodiscard]] static bool HasEnded(Lane& lane);
   void LookSlowly(int64_t now_ns);
   void RemoveFiles();
   void Adopt(Lane& lane);
@@ -103,7 +103,7 @@ class TraceReader final : public Shared {
   void WriteProcess(Lane& lane, int64_t now_ns);
   bool DrainToTheEnd();
   bool IsQuiet(Lane& lane, int64_t now_ns);
-  [[nodiscard]] std::array<uint64_t, kTraceCounts> CountsOf(const Lane& lane) const;
+  [[nodiscard]] static std::array<uint64_t, kTraceCounts> CountsOf(const Lane& lane);
   void Report(const std::string& key,
               const char* field,
               const char* state,
