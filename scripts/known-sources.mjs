@@ -1,5 +1,5 @@
 // node scripts/known-sources.mjs: writes schemas/known-sources.json, the tables that sources have where nothing is lacking:
-// what `warpgauge sources` lists of a source that a machine does not have. From recorded trees, the fake NVML and this
+// what `warpgauge sources` lists of a source that a machine does not have. From recorded trees, the fake drivers and this
 // machine (as root), which has perf events. test/monitor/sources-list.test.ts holds it to the sources.
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ const { sample } = await load('dist/monitor/sampler.js');
 const { SOURCES } = await load('dist/monitor/sources/registry.js');
 
 /** Read where the source runs, and not in a tree. */
-const HERE = ['perf', 'page-faults', 'process', 'gpu'];
+const HERE = ['perf', 'page-faults', 'process', 'gpu', 'cuda', 'pm-sampling'];
 const trees = readdirSync(join(root, 'test/fixtures/proc'), { withFileTypes: true })
   .filter((entry) => entry.isDirectory())
   .map(({ name }) => join(root, 'test/fixtures/proc', name));
@@ -28,14 +28,15 @@ writeFileSync(join(zone, 'temp'), '48500\n');
 trees.push(join(folder, 'tree'));
 process.env.WARPGAUGE_FAKE_SCRIPT = join(folder, 'script');
 process.env.WARPGAUGE_NVML = join(root, 'out/debug/fake/nvml-13.2/libnvidia-ml.so.1');
+process.env.WARPGAUGE_CUDA = join(root, 'out/debug/fake/libcuda.so.1');
+process.env.WARPGAUGE_CUPTI = join(root, 'out/debug/fake/libcupti.so');
 
 const target = join(root, 'schemas/known-sources.json');
 // What cannot be read would be told out of the file that this makes.
 writeFileSync(target, JSON.stringify({ schema: 'warpgauge/sources/1', sources: [] }));
 const fieldsOf = ({ tables }) => tables.reduce((sum, { fields }) => sum + fields.length, 0);
 const sources = [];
-// Its tables are not recorded yet: they need the simulated CUPTI beside the simulated GPUs.
-for (const descriptor of SOURCES.filter(({ name }) => name !== 'pm-sampling')) {
+for (const descriptor of SOURCES) {
   let best = null;
   for (const tree of HERE.includes(descriptor.name) ? [''] : trees) {
     process.env.WARPGAUGE_ROOT = tree;

@@ -32,8 +32,7 @@ const NAMED_BY_THE_KERNEL = ['vmstat', 'meminfo', 'numa'];
 test('every source is known with its tables and fields', () => {
   assert.deepEqual(
     KNOWN.sources.map(({ name }) => name),
-    // pm-sampling: scripts/known-sources.mjs says why.
-    SOURCES.map(({ name }) => name).filter((name) => name !== 'pm-sampling'),
+    SOURCES.map(({ name }) => name),
   );
   for (const { name, tables } of KNOWN.sources) {
     assert.ok(tables.length > 0, name);
@@ -44,7 +43,6 @@ test('every source is known with its tables and fields', () => {
 test('what is known of a source is what it has here', async () => {
   const list = await listSourcesWith(sample);
   for (const source of list.sources.filter(({ unavailable }) => unavailable === null)) {
-    if (source.name === 'pm-sampling') continue;
     const known = knownOf(source.name);
     assert.deepEqual([source.help, source.needs], [known.help, known.needs], source.name);
     for (const table of source.tables) {
@@ -87,6 +85,7 @@ test('of a source that the machine lacks the tables are listed, each field with 
         'gpu.gpm',
         'gpu.samples',
         'gpu.event',
+        'gpu.mig',
         'gpu.process.name',
       ],
     );

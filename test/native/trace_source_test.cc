@@ -111,6 +111,11 @@ class Traced {
   std::unique_ptr<SourceRecorder> recorder_;
 };
 
+// The word is written by the reader's thread too.
+uint32_t RunWord(Traced& traced) {
+  return __atomic_load_n(&traced.trace().header()->run, __ATOMIC_ACQUIRE);
+}
+
 template <typename Condition>
 bool Until(Condition&& condition) {
   for (int i = 0; i < 5000; i++) {
@@ -164,7 +169,7 @@ TEST_CASE("two processes at once: every record of each, on our clock") {
   CHECK(*traced.copies().Time(0) >= begin);
   CHECK(*traced.copies().Time(0) <= MonotonicNs());
   CHECK(traced.states().empty());
-  CHECK(traced.trace().header()->run == WG_RUN_ENDED);
+  CHECK(RunWord(traced) == WG_RUN_ENDED);
   const std::vector<Source::Ticks> ticks = traced.source().ticks();
   CHECK(ticks.front().ticks > 0);
   CHECK(ticks.back().ticks >= 1);
@@ -225,8 +230,11 @@ TEST_CASE("more processes at once than lanes: the others are counted and named")
     }));
   }
   CHECK(Until([&] {
-    return traced.trace().header()->left_out + traced.source().ticks().size() != 0 &&
-           traced.trace().header()->left_out == kProcesses - lanes;
+    return __atomic_load_n(&traced.trace().header()->left_out, __ATOMIC_ACQUIRE) +
+                   traced.source().ticks().size() !=
+               0 &&
+           __atomic_load_n(&traced.trace().header()->left_out, __ATOMIC_ACQUIRE) ==
+               kProcesses - lanes;
   }));
   close(go[1]);
   for (const pid_t pid : pids) WaitFor(pid);
@@ -420,11 +428,11 @@ TEST_CASE("what begins at or after the end is no row; a pause is told to the pro
   lane.Write(NumberedCopy(1, end - 10 * kMs));
   lane.Write(NumberedCopy(2, end + 10 * kMs));
   traced.source().SetPaused(true);
-  CHECK(traced.trace().header()->run == WG_RUN_PAUSED);
+  CHECK(RunWord(traced) == WG_RUN_PAUSED);
   traced.source().SetPaused(false);
-  CHECK(traced.trace().header()->run == WG_RUN_TRACING);
+  CHECK(RunWord(traced) == WG_RUN_TRACING);
   lane.SetState(WG_LANE_ENDED);
-  CHECK(Until([&] { return traced.trace().header()->run == WG_RUN_ENDED; }));
+  CHECK(Until([&] { return RunWord(traced) == WG_RUN_ENDED; }));
   traced.Stop();
   REQUIRE(traced.copies().size() == 1);
   CHECK(traced.copies().U64(0, "bytes") == 1);
