@@ -334,7 +334,10 @@ TEST_CASE("page-faults: first touches are rows with address and mapping, populat
       CHECK(recorded.Text(rows[i], "kind") == "minor");
       CHECK(recorded.U32(rows[i], "pid") == static_cast<uint32_t>(child.pid()));
       CHECK(recorded.U32(rows[i], "tid") == static_cast<uint32_t>(child.pid()));
-      CHECK(recorded.Text(rows[i], "mapping") == "//anon");
+      // The allocations of a sanitizer may merge with the mapping between the two witnesses, which
+      // then disagree: null, as documented. Seen in one of six runs under ASan.
+      CHECK((recorded.Text(rows[i], "mapping") == "//anon" ||
+             (kSanitized && recorded.IsNull(rows[i], "mapping"))));
       CHECK(recorded.IsNull(rows[i], "region"));
       CHECK(recorded.IsNull(rows[i], "page_kind"));
       if (i > 0) CHECK(recorded.Time(rows[i]) >= recorded.Time(rows[i - 1]));
