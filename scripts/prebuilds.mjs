@@ -40,6 +40,8 @@ for (const addon of addons) {
   const source = join(copy, 'build/Release/libwarpgauge_inject.so');
   const stripped = spawnSync('strip', ['-o', injected, source], { stdio: 'inherit' });
   if (stripped.status !== 0) process.exit(stripped.status ?? 1);
+  // prebuildify takes every shared library of the build along, without the name of the libc.
+  rmSync(join(dirname(addon), 'libwarpgauge_inject.so'), { force: true });
   files.push(injected);
 }
 const guardian = join(dirname(addons[0]), 'warpgauge-guardian');

@@ -40,6 +40,7 @@ describe('the installed package', () => {
       mkdirSync(place, { recursive: true });
       cpSync('build/Release/warpgauge.node', join(place, 'warpgauge.glibc.node'));
       cpSync('build/Release/libwarpgauge_inject.so', join(place, 'libwarpgauge_inject.glibc.so'));
+      cpSync('build/Release/warpgauge-guardian', join(place, 'warpgauge-guardian'));
     }
     npm(source, 'pack', '--pack-destination', folder, '--ignore-scripts');
     const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? '';
@@ -55,11 +56,12 @@ describe('the installed package', () => {
     assert.ok(!installed.includes('build') && !installed.includes('binding.gyp'));
   });
 
-  it('carries the library for traced programs beside its addon', () => {
+  it('carries the library for traced programs and the guardian beside its addon', () => {
     const prebuilds = join(project, 'node_modules/warpgauge/prebuilds');
     const place = join(prebuilds, `${process.platform}-${process.arch}`);
     assert.deepEqual(readdirSync(place).sort(), [
       'libwarpgauge_inject.glibc.so',
+      'warpgauge-guardian',
       'warpgauge.glibc.node',
     ]);
   });
