@@ -1,10 +1,18 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { invalidArgument, WarpgaugeError } from '../errors.ts';
-import { type ApplicableMigPlan, type MigConsent, type MigPlan, mig } from '../mitigate/index.ts';
+import {
+  type ApplicableMigPlan,
+  type HeldMig,
+  type MigApplied,
+  type MigConsent,
+  type MigPlan,
+  mig,
+} from '../mitigate/index.ts';
 import { migDevices, visibleDevices } from '../mitigate/mig/apply.ts';
 import { migUnit } from '../mitigate/mig/unit.ts';
 import { parseMigWant } from '../mitigate/mig/want.ts';
+import { parseDurationNs } from '../units.ts';
 import {
   renderMigApplied,
   renderMigAssertion,
@@ -14,8 +22,8 @@ import {
   renderMigStatus,
 } from '../view/mig.ts';
 import { documentOf } from './document.ts';
-import { FAILED } from './failure.ts';
-import { catchInterrupt } from './interrupt.ts';
+import { FAILED, INTERRUPTED, reportFailure } from './failure.ts';
+import { catchInterrupt, firstOf, untilAborted } from './interrupt.ts';
 import { print, printJson, renderOptions } from './output.ts';
 
 const SCHEMA = 'warpgauge/mig/1';
@@ -37,6 +45,10 @@ interface LayoutOptions extends TargetOptions {
 }
 
 interface ApplyOptions extends LayoutOptions {
+  readonly hold?: true;
+  readonly ttl?: string;
+  readonly guardian: boolean;
+  readonly wait?: string;
   readonly yes?: true;
   readonly allowModeChange?: true;
   readonly allowReset?: true;
@@ -50,7 +62,7 @@ interface ExportOptions extends TargetOptions {
   readonly allowModeChange?: true;
 }
 
-/** `warpgauge mig status|profiles|plan|apply|assert|export|recover` */
+/** `warpgauge mig status|profiles|plan|apply|assert|export|release|recover` */
 export function registerMig(program: Command): void {
   const command = program.command('mig').description('MIG partitions: show, plan, apply, export');
   command
@@ -71,6 +83,10 @@ export function registerMig(program: Command): void {
     .option('--yes', 'make and destroy idle instances')
     .option('--allow-mode-change', 'also switch MIG on or off')
     .option('--allow-reset', 'also reset the GPU where the mode needs it: ends all that runs on it')
+    .option('--hold', 'keep it until Ctrl-C (or --ttl), then restore the layout of before')
+    .option('--ttl <time>', 'restore the layout of before after this time, such as 10m')
+    .option('--no-guardian', 'after a kill of --hold, or a --ttl, leave it to: mig recover')
+    .option('--wait <time>', 'how long what is in use is tried again, such as 30s', '2s')
     .option(...JSON_OPTION)
     .action(apply);
   layout(command.command('assert').option('--gpu <uuid>', 'this GPU'))
@@ -88,11 +104,17 @@ export function registerMig(program: Command): void {
     .option('--env', 'CUDA_VISIBLE_DEVICES of each GPU')
     .option('--gpu <uuid>', 'with --env: this GPU only')
     .action(exportLayout);
-  command
-    .command('recover')
-    .description('undo what killed runs left')
-    .option(...JSON_OPTION)
-    .action(recover);
+  for (const mode of ['release', 'recover'] as const) {
+    command
+      .command(mode)
+      .description(
+        mode === 'release'
+          ? 'end what apply --ttl made, before its time'
+          : 'undo what killed runs left',
+      )
+      .option(...JSON_OPTION)
+      .action(({ json }: { json?: true }) => settled(mode, json === true));
+  }
 }
 
 function target(command: Command): Command {
@@ -191,14 +213,67 @@ async function apply(options: ApplyOptions): Promise<void> {
   if (options.allowReset) allow.push('reset');
   const interrupt = catchInterrupt();
   try {
-    const applied = [];
-    for (const one of plans) applied.push(await one.apply({ allow, signal: interrupt.signal }));
-    for (const note of applied.flatMap(({ notes }) => notes)) explain(note);
-    if (options.json) printJson(documentOf(SCHEMA, 'apply', { gpus: applied }));
-    else print(applied.map((one) => renderMigApplied(one, renderOptions())).join('\n\n'));
+    const { signal } = interrupt;
+    const { hold = false, guardian } = options;
+    const ttlMs =
+      options.ttl === undefined ? undefined : parseDurationNs('--ttl', options.ttl) / 1e6;
+    const how = {
+      allow,
+      signal,
+      guardian,
+      waitMs: parseDurationNs('--wait', options.wait ?? '2s') / 1e6,
+      ...(ttlMs === undefined ? {} : { ttlMs }),
+    };
+    const held: HeldMig[] = [];
+    const applied: MigApplied[] = [];
+    try {
+      for (const one of plans) {
+        if (hold) held.push(await one.hold(how));
+        else applied.push(await one.apply(how));
+      }
+      applied.push(...held);
+      for (const note of applied.flatMap(({ notes }) => notes)) explain(note);
+      if (options.json) printJson(documentOf(SCHEMA, 'apply', { held: hold, gpus: applied }));
+      else print(applied.map((one) => renderMigApplied(one, renderOptions())).join('\n\n'));
+      for (const one of applied) explainLease(one);
+      if (!hold) return;
+      const [first] = applied.flatMap(({ expires }) => expires ?? []);
+      const until = first === undefined ? '' : `${first} or `;
+      explain(`held by pid ${process.pid} until ${until}Ctrl-C`);
+      await untilAborted(
+        ttlMs === undefined ? signal : firstOf(signal, AbortSignal.timeout(ttlMs)),
+      );
+      if (signal.aborted) process.exitCode = INTERRUPTED;
+    } finally {
+      // Also those before one that failed.
+      await releaseAll(held);
+    }
   } finally {
     interrupt.close();
   }
+}
+
+async function releaseAll(held: readonly HeldMig[]): Promise<void> {
+  for (const one of held.toReversed()) {
+    try {
+      await one.release();
+      if (one.changed) explain(`${one.gpu}: restored the layout of before`);
+    } catch (error) {
+      explain(`${one.gpu}: later: sudo warpgauge mig recover`);
+      process.exitCode = reportFailure(error);
+    }
+  }
+}
+
+/** Who ends a layout that is to end. */
+function explainLease({ gpu, changed, guardian, expires }: MigApplied): void {
+  if (guardian === null || !changed) return;
+  const when = expires === null ? 'if this process is killed' : `at ${expires}, whatever happens`;
+  explain(
+    guardian.pid === null
+      ? `${gpu}: no guardian (${guardian.reason}): when nobody restores the layout of before, warpgauge mig recover does`
+      : `${gpu}: guardian: pid ${guardian.pid} restores the layout of before ${when}`,
+  );
 }
 
 async function assert(options: LayoutOptions & { modeOnly?: true }): Promise<void> {
@@ -242,12 +317,14 @@ async function exportLayout(options: ExportOptions): Promise<void> {
   print((await mig.exportFile({ label: config })).trimEnd());
 }
 
-async function recover({ json }: { json?: true }): Promise<void> {
-  const settled = await mig.recover();
-  const left = settled.filter(({ outcome }) => outcome === 'partly-undone' || outcome === 'failed');
+async function settled(mode: 'release' | 'recover', json: boolean): Promise<void> {
+  const journals = await mig[mode]();
+  const left = journals.filter(
+    ({ outcome }) => outcome === 'partly-undone' || outcome === 'failed',
+  );
   const complete = left.length === 0;
   if (json) {
-    const transactions = settled.map(({ id, outcome, undone, blocked, error }) => ({
+    const transactions = journals.map(({ id, outcome, undone, blocked, error }) => ({
       id,
       outcome,
       undone: undone.map(({ op, target }) => ({ op, target })),
@@ -258,9 +335,9 @@ async function recover({ json }: { json?: true }): Promise<void> {
       })),
       error,
     }));
-    printJson(documentOf(SCHEMA, 'recover', { complete, transactions }));
+    printJson(documentOf(SCHEMA, mode, { complete, transactions }));
   } else {
-    print(renderMigRecovered(settled));
+    print(renderMigRecovered(journals, mode));
   }
   if (!complete) process.exitCode = FAILED;
 }

@@ -1,6 +1,6 @@
 export type { PageKind } from '../page-kinds.ts';
 export { type AllocateOptions, allocate } from './allocate.ts';
-export type { MigApplied, MigApplyOptions, MigDevice } from './mig/apply.ts';
+export type { HeldMig, MigApplied, MigApplyOptions, MigDevice } from './mig/apply.ts';
 export type { MigAssertion } from './mig/assert.ts';
 export type { MigGpu, MigInstanceStatus } from './mig/device.ts';
 export type {

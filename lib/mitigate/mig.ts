@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { invalidArgument, WarpgaugeError } from '../errors.ts';
 import type { StateOptions } from '../host/state-folder.ts';
-import type { MigApplied, MigApplyOptions } from './mig/apply.ts';
+import type { HeldMig, MigApplied, MigApplyOptions } from './mig/apply.ts';
 import type { MigAssertion } from './mig/assert.ts';
 import type { MigGpu } from './mig/device.ts';
 import type { MigPartedRule } from './mig/mig-parted.ts';
@@ -50,7 +50,13 @@ export type MigAssertOptions = StateOptions & {
 
 /** A plan that can be carried out. */
 export interface ApplicableMigPlan extends MigPlan {
+  /** Makes the layout, to stay: beyond this process, and with `ttlMs` until then. */
   apply(options?: MigApplyOptions): Promise<MigApplied>;
+  /**
+   * Makes the layout for as long as this process wants it: at `release()`, the end of the block, `ttlMs`, or the death of
+   * the process the layout of before is restored; of the last a guardian takes care (`guardian: false`: `mig.recover`).
+   */
+  hold(options?: MigApplyOptions): Promise<HeldMig>;
 }
 
 /**
@@ -78,6 +84,8 @@ export interface Mig {
   assert(options: MigAssertOptions): Promise<readonly MigAssertion[]>;
   /** The layout of all GPUs as a file of nvidia-mig-parted's form. */
   exportFile(options?: StateOptions & { readonly label?: string }): Promise<string>;
+  /** Ends layouts that were made with a time, before it. */
+  release(options?: SettleOptions): Promise<readonly SettledTransaction[]>;
   /** Undoes what killed processes left. A second call does nothing. */
   recover(options?: SettleOptions): Promise<readonly SettledTransaction[]>;
 }
@@ -124,6 +132,10 @@ export const mig: Mig = {
     const { exportMigParted } = await import('./mig/mig-parted.ts');
     return exportMigParted(await mig.status(options), options.label ?? 'current');
   },
+  async release(options = {}) {
+    const { settle } = await import('./transaction/settle.ts');
+    return await settle('release', { ...options, action: 'mig' });
+  },
   async recover(options = {}) {
     const { settle } = await import('./transaction/settle.ts');
     return await settle('recover', { ...options, action: 'mig' });
@@ -166,13 +178,18 @@ async function select(
   return gpu === undefined ? chosen : chosen.filter((one) => one.gpu.uuid === gpu);
 }
 
-/** The plan as data, with its method out of sight of JSON. */
+/** The plan as data, with its methods out of sight of JSON. */
 function applicable(plan: MigPlan): ApplicableMigPlan {
   const apply = async (options: MigApplyOptions = {}): Promise<MigApplied> => {
     const { applyMig } = await import('./mig/apply.ts');
     return await applyMig(plan, options);
   };
-  return Object.defineProperty({ ...plan }, 'apply', { value: apply }) as ApplicableMigPlan;
+  const hold = async (options: MigApplyOptions = {}): Promise<HeldMig> => {
+    const { holdMig } = await import('./mig/apply.ts');
+    return await holdMig(plan, options);
+  };
+  const methods = { apply: { value: apply }, hold: { value: hold } };
+  return Object.defineProperties({ ...plan }, methods) as ApplicableMigPlan;
 }
 
 async function resolve(

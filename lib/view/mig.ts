@@ -104,8 +104,11 @@ export function renderMigAssertion(one: MigAssertion): string {
     : `${one.gpu}: wanted ${mode(one.modeWanted)}, ${list(one.wanted)}; found ${mode(one.mode)}, ${list(one.found)}`;
 }
 
-export function renderMigRecovered(settled: readonly SettledTransaction[]): string {
-  if (settled.length === 0) return 'nothing to recover';
+export function renderMigRecovered(
+  settled: readonly SettledTransaction[],
+  mode: 'release' | 'recover',
+): string {
+  if (settled.length === 0) return `nothing to ${mode}`;
   return settled
     .flatMap(({ id, outcome, undone, blocked, error }) => [
       `${id ?? 'a journal without a first line'}: ${outcome}, ${undone.length} steps taken back`,

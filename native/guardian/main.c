@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,8 +30,9 @@ enum {
   kPollMs = 200,      // where the kernel has no pidfd (before 5.3), and for the clock of a lease
   kLockRetryMs = 20,  // another process that undoes the same is quick
   kBlockedRetryMs = 500,  // pages that are in use
-  kGiveUpMs = 300000,     // then it is left to `recover`
-  kGraceMs = 500,         // an owner that lives ends its lease by itself
+  kCommandRetryMs = 2000,
+  kGiveUpMs = 300000,  // then it is left to `recover`
+  kGraceMs = 500,      // an owner that lives ends its lease by itself
   kTextBytes = 1 << 20
 };
 
@@ -162,6 +164,31 @@ static enum UndoResult TryUndo(struct Watch* watch) {
   return result;
 }
 
+// Runs COMMAND until nothing is left; what is in use, and what another process has locked, is tried
+// again.
+static int UndoByCommand(const struct Watch* watch, double give_up) {
+  // A living owner whose time is over (stopped, or hanging) has the locks that COMMAND needs.
+  while (OwnerLives(watch) && !g_journal.committed) {
+    if (IsOver(watch)) return 0;
+    SleepMs(kPollMs);
+  }
+  for (;;) {
+    if (IsOver(watch)) return 0;
+    const pid_t child = fork();
+    if (child == 0) {
+      execv(watch->command[0], watch->command);
+      _exit(127);
+    }
+    int status = 0;
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (IsOver(watch)) return 0;
+    if (child < 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 127)) return 1;
+    if (NowMs(CLOCK_MONOTONIC) >= give_up) return 1;
+    SleepMs(kCommandRetryMs);
+  }
+}
+
 int main(int argc, char** argv) {
   if (argc < 8) {
     fprintf(stderr,
@@ -202,6 +229,5 @@ int main(int argc, char** argv) {
     watch.undoing.journal_fd = -1;
   }
   if (watch.command[0] == NULL || !g_journal.unknown_steps) return 1;
-  execv(watch.command[0], watch.command);
-  return 1;
+  return UndoByCommand(&watch, give_up);
 }

@@ -1,8 +1,11 @@
 import { WarpgaugeError } from '../../errors.ts';
 import type { StateOptions } from '../../host/state-folder.ts';
 import { begin } from '../transaction/begin.ts';
+import type { GuardianReport, Lease } from '../transaction/guardian.ts';
 import type { StepHook } from '../transaction/journal.ts';
 import type { PlannedStep } from '../transaction/kind.ts';
+import { committedOn } from '../transaction/settle.ts';
+import type { Transaction } from '../transaction/transaction.ts';
 import { type MigGpu, observationOf, readMigGpu } from './device.ts';
 import {
   CREATE_COMPUTE,
@@ -25,9 +28,15 @@ import type {
 } from './plan-types.ts';
 import { computeKey } from './want.ts';
 
-export interface MigApplyOptions extends StateOptions {
+/** {@link Lease}: with `ttlMs` the layout ends at that time, also beyond this process. */
+export interface MigApplyOptions extends StateOptions, Lease {
   /** What may be done besides making and destroying idle instances of this GPU. */
   readonly allow?: readonly MigConsent[];
+  /**
+   * How long instances and GPUs that the driver calls in use are tried again, each, before `ERR_IN_USE`. Default 2000; 0: one
+   * try. Processes that NVML lists before the first change are an error at once.
+   */
+  readonly waitMs?: number;
   /** Stops between two steps; what was done is undone and `ERR_INTERRUPTED` thrown. */
   readonly signal?: AbortSignal;
 }
@@ -52,6 +61,19 @@ export interface MigApplied {
   readonly freeSlots: Readonly<Record<string, number>> | null;
   /** What else happened that a person wants to know, one sentence each. */
   readonly notes: readonly string[];
+  /** Who restores the layout of before when this process dies or the time is over; null: the layout is meant to stay. */
+  readonly guardian: GuardianReport | null;
+  /** When the layout of before is restored whatever happens, or null. ISO 8601. */
+  readonly expires: string | null;
+}
+
+/** A layout that ends with {@link release}, the end of the block, its time, or this process. */
+export interface HeldMig extends MigApplied, AsyncDisposable {
+  /**
+   * Restores the layout of before. Throws what is in the way (`ERR_IN_USE`), with everything else restored; a later call
+   * tries again. Idempotent.
+   */
+  release(): Promise<void>;
 }
 
 /** A MIG device as programs see it. */
@@ -71,35 +93,88 @@ const ANNOUNCE_MS = 1000;
  * Carries out a plan: the difference only, in one pass, at the places the plan names. After any failure the GPU is
  * divided as it was found (ids and UUIDs are the driver's, and new).
  *
- * Errors: `ERR_REFUSED` (not feasible, a consent is missing, the driver says yes and does nothing), `ERR_STALE_PLAN`,
- * `ERR_IN_USE` with `holders`, `ERR_PERMISSION` with `capability`, `ERR_LOCKED`, `ERR_NVML`, `ERR_JOURNAL`.
+ * Errors: `ERR_REFUSED` (not feasible, a consent is missing, a layout with a time is there, the driver says yes and does
+ * nothing), `ERR_STALE_PLAN`, `ERR_IN_USE` with `holders`, `ERR_PERMISSION` with `capability`, `ERR_LOCKED`, `ERR_NVML`,
+ * `ERR_JOURNAL`.
  */
 export async function applyMig(
   plan: MigPlan,
   options: MigApplyOptions & MigApplyInternals = {},
 ): Promise<MigApplied> {
-  const gpu = check(plan, options.allow ?? []);
+  const { ttlMs, guardian } = options;
+  const made = await make(plan, options, ttlMs === undefined ? undefined : { ttlMs, guardian });
+  const { transaction, gpu } = made;
+  if (transaction === null) return result(gpu, null, null);
+  try {
+    await (ttlMs === undefined ? transaction.keep() : transaction.commit());
+  } catch (error) {
+    await transaction.undoAfter(error);
+    throw error;
+  }
+  return result(gpu, transaction, ttlMs === undefined ? null : transaction.guardian);
+}
+
+/** {@link applyMig}, for as long as this process lives and wants it. */
+export async function holdMig(
+  plan: MigPlan,
+  options: MigApplyOptions & MigApplyInternals = {},
+): Promise<HeldMig> {
+  const { ttlMs, guardian } = options;
+  const { transaction, gpu } = await make(plan, options, { ttlMs, guardian });
+  // What is held can be used: monitors may open it again.
+  transaction?.rest();
+  const nobody = { pid: null, reason: 'nothing was changed' };
+  const release = async (): Promise<void> => {
+    const [first] = (await transaction?.undo())?.blocked ?? [];
+    if (first !== undefined) throw first.error;
+  };
+  const methods = { release: { value: release }, [Symbol.asyncDispose]: { value: release } };
+  const applied = result(gpu, transaction, transaction?.guardian ?? nobody);
+  return Object.defineProperties({ ...applied }, methods) as HeldMig;
+}
+
+interface Made {
+  readonly gpu: MigGpu;
+  /** null: nothing had to be changed. */
+  readonly transaction: Transaction | null;
+}
+
+/** Makes the layout and verifies it; the caller says what becomes of the transaction. */
+async function make(
+  plan: MigPlan,
+  options: MigApplyOptions & MigApplyInternals,
+  lease: Lease | undefined,
+): Promise<Made> {
+  const allow = options.allow ?? [];
+  const gpu = check(plan, allow);
   if (plan.steps.length === 0) {
     const now = await readMigGpu(gpu, options);
     if (!isLayout(plan, observationOf(now))) throw stale(gpu);
-    return result(now, null, []);
+    return { gpu: now, transaction: null };
   }
   const right = missingRight(plan.consents.includes('mode'), options.root);
   if (right !== null) throw right;
+  let applying = true;
   const transaction = await begin({
     ...options,
+    lease,
     kind: migKind({
       root: options.root,
+      patienceMs: options.waitMs,
+      interrupted: () => applying && options.signal?.aborted === true,
       ...(options.reset === undefined ? {} : { reset: options.reset }),
     }),
     locks: [`gpu-${gpu}`],
     intent: `mig: ${intentOf(plan)}`,
     announceMs: options.announceMs ?? ANNOUNCE_MS,
-    prepare: async () => prepare(plan, await readMigGpu(gpu, options), options.allow ?? []),
+    prepare: async () => {
+      refuseLeased(gpu, options);
+      return prepare(plan, await readMigGpu(gpu, options), allow);
+    },
   });
-  let now: MigGpu;
+  applying = false;
   try {
-    now = await readMigGpu(gpu, options);
+    const now = await readMigGpu(gpu, options);
     if (!isLayout(plan, observationOf(now))) {
       throw new WarpgaugeError(
         'ERR_REFUSED',
@@ -107,12 +182,23 @@ export async function applyMig(
         { source: gpu, fix: 'warpgauge mig status' },
       );
     }
-    await transaction.keep();
+    return { gpu: now, transaction };
   } catch (error) {
     await transaction.undoAfter(error);
     throw error;
   }
-  return result(now, transaction.id, transaction.notes);
+}
+
+/** A layout with a time is to end as a whole: what comes on top of it would be undone in part. */
+function refuseLeased(gpu: string, options: StateOptions): void {
+  const leased = committedOn(`gpu-${gpu}`, { ...options, action: 'mig' });
+  if (leased === null) return;
+  const until = leased.expires === null ? '' : ` until ${leased.expires}`;
+  throw new WarpgaugeError(
+    'ERR_REFUSED',
+    `${gpu} is divided for a time${until}, by pid ${leased.pid} (${leased.command ?? 'unknown command'})`,
+    { source: leased.path, fix: 'End that first: warpgauge mig release' },
+  );
 }
 
 /** What speaks against the plan before anything is looked at; gives the GPU. */
@@ -265,16 +351,22 @@ function stale(gpu: string): WarpgaugeError {
   });
 }
 
-function result(gpu: MigGpu, transaction: string | null, notes: readonly string[]): MigApplied {
+function result(
+  gpu: MigGpu,
+  transaction: Transaction | null,
+  guardian: GuardianReport | null,
+): MigApplied {
   const devices = migDevices(gpu);
   return {
     gpu: gpu.uuid,
-    transaction,
-    changed: transaction !== null,
+    transaction: transaction?.id ?? null,
+    changed: (transaction?.id ?? null) !== null,
     devices,
     cudaVisibleDevices: visibleDevices(devices),
     freeSlots: gpu.freeSlots,
-    notes,
+    notes: transaction?.notes ?? [],
+    guardian,
+    expires: transaction?.expires ?? null,
   };
 }
 

@@ -13,7 +13,7 @@ import type { JournalValue } from '../transaction/journal.ts';
 import type { ActionKind, Operation, Step } from '../transaction/kind.ts';
 import type { KindOptions } from '../transaction/kinds.ts';
 import { nvmlPath, readMigSystem } from './device.ts';
-import { listHolders } from './holders.ts';
+import { listHolders, listSuspects } from './holders.ts';
 
 /** Operations on a GPU; targets are placements, because ids are the driver's and end with their instance. */
 export const MODE = 'mig.mode';
@@ -26,9 +26,12 @@ export const DESTROY_COMPUTE = 'mig.destroy-compute';
 const NVML_NO_PERMISSION = 4;
 const NVML_RESET_REQUIRED = 16;
 const NVML_IN_USE = 19;
+const NVML_INSUFFICIENT_RESOURCES = 23;
 const POLL_MS = 50;
-/** A mode that does not change at once may wait for a client to go. */
-const PENDING_MS = 2000;
+/** Between two tries of what was in use: from the first to the second number, twice as long each time. */
+const RETRY_MS = [20, 320] as const;
+/** Clients go: programs that end, samplers of ours that read the announced intent (within a second). */
+const IN_USE_MS = 2000;
 
 /** `GPU-…/9@4`: profile id and first memory slice. */
 export function instanceTarget(gpu: string, profile: number, start: number): string {
@@ -66,6 +69,8 @@ interface ModeState {
 export interface MigKindOptions extends KindOptions {
   /** In place of `nvidia-smi --gpu-reset`. */
   readonly reset?: (gpu: string) => Promise<void>;
+  /** Ends waiting for what is in use. */
+  readonly interrupted?: () => boolean;
 }
 
 /** How the division of GPUs is changed. The only place from which a driver's MIG calls that change anything are made. */
@@ -112,24 +117,38 @@ export function migKind(options: MigKindOptions = {}): ActionKind {
     const { compute } = await findCompute(target);
     return compute === null ? null : { id: compute.id, uuid: compute.uuid };
   };
+  const waitMs = options.patienceMs ?? IN_USE_MS;
+  const mayWait = (deadline: number): boolean =>
+    performance.now() < deadline && options.interrupted?.() !== true;
+  /** What is in use is tried again until its time is over, and nothing else is: no other refusal goes away by asking again. */
   const change = async (
     step: Step,
     more: Partial<NativeMigChange> & Pick<NativeMigChange, 'kind'>,
     holders: () => Promise<readonly Holder[]>,
   ): Promise<NativeMigChangeResult> => {
-    try {
-      return await loadBinding().changeMig(nvmlPath(), {
-        gpu: parseTarget(step.target).gpu,
-        enabled: false,
-        profile: 0,
-        start: 0,
-        size: 0,
-        instance: 0,
-        compute: 0,
-        ...more,
-      });
-    } catch (error) {
-      throw await typed(error, holders);
+    const deadline = performance.now() + waitMs;
+    let pause: number = RETRY_MS[0];
+    for (let tries = 1; ; tries++) {
+      try {
+        return await loadBinding().changeMig(nvmlPath(), {
+          gpu: parseTarget(step.target).gpu,
+          enabled: false,
+          profile: 0,
+          start: 0,
+          size: 0,
+          instance: 0,
+          compute: 0,
+          ...more,
+        });
+      } catch (error) {
+        if (!(error instanceof WarpgaugeError) || error.status !== NVML_IN_USE) throw typed(error);
+        if (!mayWait(deadline)) {
+          const often = tries === 1 ? 'one try' : `${tries} tries`;
+          throw inUse(`${error.message}, after ${often}`, await holders());
+        }
+      }
+      await sleep(Math.min(pause, Math.max(1, deadline - performance.now())));
+      pause = Math.min(2 * pause, RETRY_MS[1]);
     }
   };
   const readMode = async (target: string): Promise<JournalValue> => {
@@ -147,6 +166,41 @@ export function migKind(options: MigKindOptions = {}): ActionKind {
     return { enabled: gpu.mode, pending: gpu.pending === true, lasts: gpu.withoutReset === false };
   };
   const reset = options.reset ?? resetGpu;
+  const computeHolders = (instance: NativeMigGpuInstance): Promise<readonly Holder[]> =>
+    listHolders(instance.compute.flatMap(({ pids }) => pids));
+  const holdersOf = (gpu: NativeMigGpu): Promise<readonly Holder[]> =>
+    listHolders(gpu.pids, { gpu, root: options.root });
+  const inUse = (message: string, holders: readonly Holder[]): WarpgaugeError =>
+    inUseBy(message, holders, options.root);
+
+  /** The driver calls an occupied place a lack of resources: who is there is to be read. */
+  const noRoom = async (
+    error: unknown,
+    step: Step,
+    start: number,
+    size: number,
+  ): Promise<unknown> => {
+    if (!(error instanceof WarpgaugeError) || error.status !== NVML_INSUFFICIENT_RESOURCES) {
+      return error;
+    }
+    const { gpu } = await findInstance(step.target);
+    const there = gpu.instances.find(
+      (one) => one.start < start + size && start < one.start + one.size,
+    );
+    const details = {
+      status: NVML_INSUFFICIENT_RESOURCES,
+      source: step.target,
+      fix: 'Make a new plan: it starts from what is there now',
+      cause: error,
+    };
+    return there === undefined
+      ? new WarpgaugeError('ERR_NVML', `${error.message}, and the place is free`, details)
+      : new WarpgaugeError(
+          'ERR_STALE_PLAN',
+          `The place of ${step.target} was taken meanwhile: by GPU instance ${there.id} at ${there.start}`,
+          details,
+        );
+  };
 
   const mode: Operation = {
     describe: (step) => `switch MIG of ${step.target} ${wanted(step).enabled ? 'on' : 'off'}`,
@@ -162,9 +216,10 @@ export function migKind(options: MigKindOptions = {}): ActionKind {
         holdersOf(await readGpu(step.target)),
       );
       if (activation !== NVML_IN_USE) return;
-      const deadline = performance.now() + PENDING_MS;
-      while (performance.now() < deadline) {
+      const deadline = performance.now() + waitMs;
+      for (;;) {
         if (((await readMode(step.target)) as unknown as ModeState).enabled === enabled) return;
+        if (!mayWait(deadline)) break;
         await sleep(POLL_MS);
       }
       throw inUse(
@@ -263,7 +318,11 @@ export function migKind(options: MigKindOptions = {}): ActionKind {
           );
         }
       }
-      await change(step, { kind: 'create-instance', profile, start, size }, async () => []);
+      try {
+        await change(step, { kind: 'create-instance', profile, start, size }, async () => []);
+      } catch (error) {
+        throw await noRoom(error, step, start, size);
+      }
     },
     effect: (_step, prior, now) =>
       prior === null && now !== null ? { id: (now as { id: number }).id } : null,
@@ -295,7 +354,8 @@ export function migKind(options: MigKindOptions = {}): ActionKind {
       const { id } = prior as { readonly id: number };
       await change(step, { kind: 'destroy-instance', instance: id }, async () => {
         const { gpu, instance } = await findInstance(step.target);
-        return await listHolders(instance?.compute.flatMap(({ pids }) => pids) ?? [], gpu);
+        const pids = instance?.compute.flatMap((one) => one.pids) ?? [];
+        return await listHolders(pids, { gpu, instance: instance?.id, root: options.root });
       });
     },
     effect: (_step, prior, now) => (prior !== null && now === null ? prior : null),
@@ -355,8 +415,12 @@ export function migKind(options: MigKindOptions = {}): ActionKind {
         step,
         { kind: 'destroy-compute', instance: instance?.id ?? 0, compute: id },
         async () => {
-          const { gpu, compute } = await findCompute(step.target);
-          return await listHolders(compute?.pids ?? [], gpu);
+          const { gpu, instance: in_, compute } = await findCompute(step.target);
+          return await listHolders(compute?.pids ?? [], {
+            gpu,
+            instance: in_?.id,
+            root: options.root,
+          });
         },
       );
     },
@@ -410,34 +474,37 @@ function stillThere(step: Step): WarpgaugeError {
   );
 }
 
-function inUse(message: string, holders: readonly Holder[]): WarpgaugeError {
-  const named = holders.map(({ pid, command }) => `${pid} (${command ?? 'unknown command'})`);
+function inUseBy(message: string, holders: readonly Holder[], root?: string): WarpgaugeError {
+  const named = (all: readonly Holder[]): string =>
+    all.map(({ pid, command }) => `${pid} (${command ?? 'unknown command'})`).join(', ');
+  if (holders.length > 0) {
+    return new WarpgaugeError('ERR_IN_USE', `${message}: by pid ${named(holders)}`, {
+      status: NVML_IN_USE,
+      holders,
+      fix: `kill ${holders.map(({ pid }) => pid).join(' ')}`,
+    });
+  }
+  const { services, modules } = listSuspects(root);
+  const perhaps = [
+    ...(services.length === 0 ? [] : [`pid ${named(services)}`]),
+    ...modules.map((name) => `the kernel module ${name}`),
+  ];
   return new WarpgaugeError(
     'ERR_IN_USE',
-    named.length === 0 ? message : `${message}: by pid ${named.join(', ')}`,
+    perhaps.length === 0
+      ? `${message}: no list shows by whom`
+      : `${message}: no list shows by whom; perhaps ${perhaps.join(', ')}`,
     {
       status: NVML_IN_USE,
       holders,
-      fix:
-        named.length === 0
-          ? 'Stop what holds the GPU without showing: nvidia-persistenced, DCGM, fabricmanager, a display driver'
-          : `kill ${holders.map(({ pid }) => pid).join(' ')}`,
+      fix: 'Stop what holds a GPU without showing: nvidia-persistenced, DCGM, fabricmanager, a display driver',
     },
   );
 }
 
-async function computeHolders(instance: NativeMigGpuInstance): Promise<readonly Holder[]> {
-  return await listHolders(instance.compute.flatMap(({ pids }) => pids));
-}
-
-async function holdersOf(gpu: NativeMigGpu): Promise<readonly Holder[]> {
-  return await listHolders(gpu.pids, gpu);
-}
-
 /** NVML's codes as the errors of this package. */
-async function typed(error: unknown, holders: () => Promise<readonly Holder[]>): Promise<unknown> {
+function typed(error: unknown): unknown {
   if (!(error instanceof WarpgaugeError)) return error;
-  if (error.status === NVML_IN_USE) return inUse(error.message, await holders());
   if (error.status === NVML_NO_PERMISSION) {
     return new WarpgaugeError('ERR_PERMISSION', error.message, {
       status: NVML_NO_PERMISSION,

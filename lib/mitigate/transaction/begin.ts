@@ -42,6 +42,7 @@ export interface BeginOptions extends StateOptions {
 export async function begin(options: BeginOptions): Promise<Transaction> {
   const { kind, root } = options;
   const stateDir = stateFolder(options);
+  const announced = { intent: options.intent, announceMs: options.announceMs ?? 0 };
   const undoing = { stateDir, root, onStep: options.onStep, patienceMs: options.patienceMs };
   const locks: DeviceLock[] = [];
   let transaction: Transaction | null = null;
@@ -53,10 +54,18 @@ export async function begin(options: BeginOptions): Promise<Transaction> {
     // What a killed run left must go first: its effect looks like the state of the machine, and a step of which the
     // end is unknown can be decided only while nobody has written since.
     const notes = told(kind, await recoverUnder(devices, kind, { ...undoing, patienceMs: 0 }));
-    if (options.announceMs) await sleep(options.announceMs);
+    if (announced.announceMs > 0) await sleep(announced.announceMs);
     const steps = await check(kind, await options.prepare());
     if (steps.length === 0) {
-      return new Transaction({ kind, journal: null, records: [], notes, locks, undoing });
+      return new Transaction({
+        kind,
+        journal: null,
+        records: [],
+        notes,
+        locks,
+        undoing,
+        announced,
+      });
     }
     throwIfAborted(options.signal);
     const journal = Journal.create({
@@ -67,7 +76,7 @@ export async function begin(options: BeginOptions): Promise<Transaction> {
       onStep: options.onStep,
     });
     const records: StepRecord[] = [];
-    const made = { kind, journal, records, notes, locks, undoing };
+    const made = { kind, journal, records, notes, locks, undoing, announced };
     transaction = new Transaction(made);
     try {
       const lease = options.lease && (await grantLease(options.lease, made));
@@ -77,7 +86,10 @@ export async function begin(options: BeginOptions): Promise<Transaction> {
         const run = { kind, journal, stateDir, reason: 'apply' };
         const { record, failure } = await takeStep(run, number, step);
         records.push(record);
-        if (failure !== null) throw failure;
+        if (failure !== null) {
+          throwIfAborted(options.signal);
+          throw failure;
+        }
       }
     } finally {
       journal.close();

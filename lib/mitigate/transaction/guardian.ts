@@ -71,7 +71,11 @@ export class GuardianProcess {
         detached: true,
         stdio: ['pipe', 'pipe', 'ignore'],
         cwd: '/',
-        env: { ...process.env, WARPGAUGE_STATE_DIR: options.stateDir },
+        env: {
+          ...process.env,
+          WARPGAUGE_STATE_DIR: options.stateDir,
+          ...(options.root === undefined ? {} : { WARPGAUGE_ROOT: options.root }),
+        },
       },
     );
     const problem = await watching(child);

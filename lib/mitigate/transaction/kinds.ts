@@ -4,13 +4,15 @@ import type { ActionKind } from './kind.ts';
 /** What a kind is made with when `recover` makes it. */
 export interface KindOptions {
   readonly root?: string | undefined;
+  /** How long things in use are waited for, ms. Each kind has its default. */
+  readonly patienceMs?: number | undefined;
 }
 
 /** Every kind of change by its name; each loads its part when it is needed. */
 const KINDS: Readonly<Record<string, (options: KindOptions) => Promise<ActionKind>>> = {
   mig: async (options) => (await import('../mig/operations.ts')).migKind(options),
   thp: async (options) => await (await import('../thp.ts')).thpKind(options),
-  pools: async (options) => (await import('../pool-operations.ts')).poolsKind(options),
+  pools: async ({ root }) => (await import('../pool-operations.ts')).poolsKind({ root }),
 };
 
 export async function kindByName(name: string, options: KindOptions): Promise<ActionKind> {

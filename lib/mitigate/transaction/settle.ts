@@ -75,6 +75,20 @@ export function listTransactions(options: SettleOptions = {}): TransactionReport
   return openJournals(options).map((contents) => reportOf(contents, options.root));
 }
 
+/** A change of `device` that its process left to stay, until `expires` (ISO 8601) or until released; null: there is none. */
+export function committedOn(
+  device: string,
+  options: SettleOptions,
+): (TransactionReport & { readonly expires: string | null }) | null {
+  for (const contents of openJournals(options)) {
+    if (contents.header?.locks.includes(device) !== true) continue;
+    const report = reportOf(contents, options.root);
+    if (report.state !== 'committed') continue;
+    return { ...report, expires: wallClock(expiryOf(contents)) };
+  }
+  return null;
+}
+
 function openJournals(options: SettleOptions): JournalContents[] {
   return listJournals(stateFolder(options), options.kind?.name ?? options.action)
     .map(readJournal)
@@ -99,14 +113,24 @@ function reportOf(contents: JournalContents, root?: string): TransactionReport {
   };
 }
 
+const uptimeMs = (): number => Number(loadBinding().readClockAnchor().boottimeNs) / 1e6;
+
+function expiryOf({ entries }: JournalContents): number | null {
+  return entries.findLast((entry) => entry.type === 'lease')?.expires ?? null;
+}
+
+/** A time of this boot as one of the wall. */
+function wallClock(uptime: number | null): string | null {
+  return uptime === null ? null : new Date(Date.now() + uptime - uptimeMs()).toISOString();
+}
+
 function stateOf(contents: JournalContents, root?: string): TransactionState {
   const { header, entries } = contents;
   if (contents.corrupt !== null) return 'corrupt';
   if (header === null) return 'empty';
   if (header.bootId !== bootId(root)) return 'other-boot';
-  const expires = entries.findLast((entry) => entry.type === 'lease')?.expires ?? null;
-  const over =
-    expires !== null && Number(loadBinding().readClockAnchor().boottimeNs) / 1e6 >= expires;
+  const expires = expiryOf(contents);
+  const over = expires !== null && uptimeMs() >= expires;
   if (entries.some((entry) => entry.type === 'commit')) return over ? 'expired' : 'committed';
   const alive = ownerAlive(header);
   if (alive === null) return over ? 'expired' : 'foreign';
@@ -188,10 +212,16 @@ async function settleOne(
     }
     for (const device of header.locks) {
       if (heldDevices.includes(device)) continue;
-      const intent = `${mode} of ${header.id}`;
+      // Begins as the intent of the change did: whoever let go of the device for it does so for its undoing.
+      const intent = `${header.action}: ${mode} of ${header.id}`;
       locks.push(await acquireDevice(device, intent, { root: options.root }));
     }
-    const kind = options.kind ?? (await kindByName(header.action, { root: options.root }));
+    const kind =
+      options.kind ??
+      (await kindByName(header.action, {
+        root: options.root,
+        patienceMs: options.patienceMs,
+      }));
     const { undone, blocked, records } = await undoJournal(
       contents.path,
       kind,

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { WarpgaugeError } from '../../errors.ts';
 import type { GuardianProcess, GuardianReport } from './guardian.ts';
 import { Journal } from './journal.ts';
@@ -14,6 +15,12 @@ const NOTHING: UndoReport = Object.freeze({ undone: [], blocked: [], records: []
 export interface GrantedLease {
   readonly guardian: GuardianProcess;
   readonly ttlMs: number | null;
+}
+
+/** What stands in the locks while the devices change, and how long others have to let go of them. */
+export interface Announced {
+  readonly intent: string;
+  readonly announceMs: number;
 }
 
 /** A change that was applied and verified; its devices stay locked until {@link undo} or {@link commit}. */
@@ -33,7 +40,9 @@ export class Transaction implements AsyncDisposable {
   readonly #kind: ActionKind;
   readonly #locks: readonly DeviceLock[];
   readonly #undoing: UndoOptions;
+  readonly #announced: Announced;
   #state: 'held' | 'committed' | 'undone' = 'held';
+  #resting = false;
   #running: Promise<UndoReport> | undefined;
 
   /** Made by {@link begin}. */
@@ -44,6 +53,7 @@ export class Transaction implements AsyncDisposable {
     readonly notes: readonly string[];
     readonly locks: readonly DeviceLock[];
     readonly undoing: UndoOptions;
+    readonly announced: Announced;
     readonly lease?: GrantedLease;
   }) {
     this.id = made.journal?.header.id ?? null;
@@ -53,6 +63,7 @@ export class Transaction implements AsyncDisposable {
     this.#kind = made.kind;
     this.#locks = made.locks;
     this.#undoing = made.undoing;
+    this.#announced = made.announced;
     this.#lease = made.lease;
     this.guardian = made.lease?.guardian.report ?? { pid: null, reason: 'no lease' };
     const ttlMs = made.lease?.ttlMs ?? null;
@@ -61,6 +72,15 @@ export class Transaction implements AsyncDisposable {
       // What then fails is for the guardian and for recover.
       this.#timer = setTimeout(() => this.undo('expired').catch(() => {}), ttlMs).unref();
     }
+  }
+
+  /**
+   * The change stands for a while: others may use the devices again, though not change them. {@link undo} then announces
+   * itself as {@link begin} did.
+   */
+  rest(): void {
+    this.#resting = true;
+    for (const lock of this.#locks) lock.announce(`held: ${this.#announced.intent}`);
   }
 
   /**
@@ -79,6 +99,7 @@ export class Transaction implements AsyncDisposable {
       });
     }
     try {
+      await this.#wake();
       const report =
         this.#path === null
           ? NOTHING
@@ -94,6 +115,13 @@ export class Transaction implements AsyncDisposable {
       this.#running = undefined;
       throw error;
     }
+  }
+
+  async #wake(): Promise<void> {
+    if (!this.#resting || this.#path === null) return;
+    this.#resting = false;
+    for (const lock of this.#locks) lock.announce(this.#announced.intent);
+    if (this.#announced.announceMs > 0) await sleep(this.#announced.announceMs);
   }
 
   /** After a failure: takes back, gives the locks up whatever comes of it, and adds to the error what stays. */
