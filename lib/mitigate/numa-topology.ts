@@ -19,8 +19,10 @@ export interface GpuPlace {
   /** null: unknown. A machine whose firmware does not tell is not a machine with everything on node 0. */
   readonly node: number | null;
   readonly cpus: readonly number[];
-  /** Where that comes from, or why it is unknown. */
+  /** Where that comes from (a function of NVML, a file), or why it is unknown. */
   readonly source: string;
+  /** What speaks against it: sources that differ, or a node that is not there. null: nothing does. */
+  readonly disagreement: string | null;
   readonly simulated: boolean;
 }
 
@@ -67,24 +69,82 @@ function pciGpus(root?: string): string[] {
   });
 }
 
+type Place = Pick<GpuPlace, 'node' | 'cpus' | 'source' | 'disagreement'>;
+
+/** What one source says; node null: `source` is why it says none. */
+interface Saying {
+  readonly node: number | null;
+  readonly source: string;
+}
+
+const UNKNOWN = 'unknown: ';
+
 /** What sysfs says of a device: its node, or -1 where the firmware does not tell. */
-function placeOf(address: string, root?: string): Pick<GpuPlace, 'node' | 'cpus' | 'source'> {
-  const folder = `/sys/bus/pci/devices/${address}`;
-  const file = `${folder}/numa_node`;
+function sysfsNode(address: string, nodes: readonly NumaNode[], root?: string): Saying {
+  const file = `/sys/bus/pci/devices/${address}/numa_node`;
   const node = readNumber(file, root);
-  if (node !== null && node >= 0) {
-    const local = parseList(readText(`${folder}/local_cpulist`, root));
-    const cpus = readNodes(root).find((each) => each.node === node)?.cpus ?? [];
-    return { node, cpus: cpus.length > 0 ? cpus : local, source: file };
-  }
-  const nodes = readNodes(root);
+  if (node !== null && node >= 0) return { node, source: file };
   const only = nodes.length === 1 ? nodes[0] : undefined;
   if (node === -1 && only !== undefined) {
-    return { node: only.node, cpus: only.cpus, source: `${NODES}: the only node` };
+    return { node: only.node, source: `${NODES}: the only node` };
   }
   const why = node === null ? 'is not there' : 'says -1: the firmware does not tell';
-  return { node: null, cpus: [], source: `unknown: ${file} ${why}` };
+  return { node: null, source: `${file} ${why}` };
 }
+
+/** What the driver says: the node of the memory, else the node that has all the CPUs. null: it does not tell. */
+function nvmlNode(values: Answers, nodes: readonly NumaNode[]): Saying {
+  const memory = listOf(values['nearNodes']);
+  const name = 'nvmlDeviceGetMemoryAffinity';
+  const [first, second] = memory;
+  if (first !== undefined && second === undefined) return { node: first, source: name };
+  const cpus = listOf(values['nearCpus']);
+  const holding = nodes.filter((each) => cpus.length > 0 && hasAll(each.cpus, cpus));
+  if (holding.length === 1) {
+    return { node: holding[0]?.node ?? null, source: 'nvmlDeviceGetCpuAffinityWithinScope' };
+  }
+  // All nodes is what a driver says that knows of none.
+  const why = second === undefined ? 'does not tell' : `names nodes ${memory.join(', ')}`;
+  return { node: null, source: `${name} ${why}` };
+}
+
+type Answers = Readonly<Record<string, unknown>>;
+
+const listOf = (value: unknown): number[] => (typeof value === 'string' ? parseList(value) : []);
+const hasAll = (all: readonly number[], some: readonly number[]): boolean =>
+  some.every((one) => all.includes(one));
+
+/**
+ * The driver first, because sysfs says -1 where the firmware tells it nothing and the driver knows; then sysfs. Where both
+ * name a node and differ, that is for a person to see.
+ */
+function placeOf(address: string, values: Answers | null, root?: string): Place {
+  const nodes = readNodes(root);
+  const bySysfs = sysfsNode(address, nodes, root);
+  const byNvml = values === null ? null : nvmlNode(values, nodes);
+  const { node, source } = byNvml !== null && byNvml.node !== null ? byNvml : bySysfs;
+  if (node === null) {
+    const why = byNvml === null ? source : `${byNvml.source}; ${source}`;
+    return { node, cpus: [], source: `${UNKNOWN}${why}`, disagreement: null };
+  }
+  const own = nodes.find((each) => each.node === node)?.cpus ?? [];
+  const local = parseList(readText(`/sys/bus/pci/devices/${address}/local_cpulist`, root));
+  const near = values === null ? [] : listOf(values['nearCpus']);
+  const found: string[] = [];
+  if (byNvml?.node != null && bySysfs.node !== null && byNvml.node !== bySysfs.node) {
+    found.push(`${byNvml.source} says node ${byNvml.node}, ${bySysfs.source} node ${bySysfs.node}`);
+  }
+  if (nodes.length > 0 && !nodes.some((each) => each.node === node)) {
+    found.push(`${source} says node ${node}, which is not in ${NODES}`);
+  } else if (byNvml?.node === node && near.length > 0 && own.length > 0 && !overlap(own, near)) {
+    found.push(`nvmlDeviceGetCpuAffinityWithinScope names no CPU of node ${node}`);
+  }
+  const cpus = own.length > 0 ? own : near.length > 0 ? near : local;
+  return { node, cpus, source, disagreement: found.join('; ') || null };
+}
+
+const overlap = (some: readonly number[], others: readonly number[]): boolean =>
+  some.some((one) => others.includes(one));
 
 /** NVML writes eight digits of PCI domain, sysfs four. */
 function sysfsAddress(address: string): string {
@@ -105,7 +165,7 @@ async function nvmlGpus(root?: string): Promise<GpuPlace[] | { readonly why: str
           index,
           pci_address: sysfsAddress(address),
           uuid: typeof uuid === 'string' ? uuid : null,
-          ...placeOf(sysfsAddress(address), root),
+          ...placeOf(sysfsAddress(address), values, root),
           simulated: system.simulated,
         },
       ];
@@ -124,7 +184,7 @@ export async function readGpuPlaces(
     index,
     pci_address: address,
     uuid: null,
-    ...placeOf(address, root),
+    ...placeOf(address, null, root),
     simulated: false,
   }));
   const why = gpus.length > 0 ? null : `no NVIDIA GPU on the PCI bus, and NVML: ${byNvml.why}`;

@@ -100,6 +100,8 @@ export async function runPlaced(options: RunOptions): Promise<RunResult> {
       ? process.env
       : { ...process.env, GLIBC_TUNABLES: withTunable(process.env['GLIBC_TUNABLES'], tunable) };
   const notes = notesFor(pages); // as things stand before it runs
+  const doubt = place?.gpu?.disagreement ?? null;
+  if (doubt !== null) notes.push(`the node of GPU ${nearGpu} is in doubt: ${doubt}`);
   const wasDisabled = native.thpDisabled() === 1;
   let child: ChildProcess;
   try {

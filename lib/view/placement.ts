@@ -1,7 +1,7 @@
 import type { NumaStatus, RunResult, ThpPlan, ThpStatus } from '../mitigate/index.ts';
 import { formatBytes } from '../units.ts';
 import { painter } from './colour.ts';
-import { formatTable } from './table.ts';
+import { formatTable, wrap } from './table.ts';
 import type { RenderOptions } from './terminal.ts';
 
 /** Numbers as the kernel writes lists: 0-3,8. */
@@ -55,6 +55,9 @@ export function renderNumaStatus(status: NumaStatus, options: RenderOptions): st
         ],
       })),
       layout,
+    ),
+    ...status.gpus.flatMap(({ index, disagreement }) =>
+      disagreement === null ? [] : wrap(disagreement, options.width, `  GPU ${index}: `, '    '),
     ),
     '',
     `This process: CPUs ${formatList(status.allowed_cpus)}, memory of nodes ${formatList(status.allowed_nodes)}`,

@@ -65,6 +65,8 @@ inline constexpr uint64_t kNvmlEventPState = 0x4;
 inline constexpr uint64_t kNvmlEventXid = 0x8;
 inline constexpr uint64_t kNvmlEventClock = 0x10;
 inline constexpr uint64_t kNvmlEventPowerSource = 0x80;
+// Of affinities: the NUMA node of the device, not its socket.
+inline constexpr unsigned kNvmlAffinityNode = 0;
 inline constexpr uint64_t kNvmlEventMigConfig = 0x100;
 
 // Types of the driver's own sample buffers.
@@ -322,6 +324,10 @@ inline constexpr unsigned kNvmlGpmVersion = 1;
   X(nvmlDeviceGetMaxPcieLinkGeneration, NvmlReturn(NvmlDevice device, unsigned* generation))       \
   X(nvmlDeviceGetCurrPcieLinkWidth, NvmlReturn(NvmlDevice device, unsigned* lanes))                \
   X(nvmlDeviceGetMaxPcieLinkWidth, NvmlReturn(NvmlDevice device, unsigned* lanes))                 \
+  X(nvmlDeviceGetMemoryAffinity,                                                                   \
+    NvmlReturn(NvmlDevice device, unsigned words, unsigned long* nodes, unsigned scope))           \
+  X(nvmlDeviceGetCpuAffinityWithinScope,                                                           \
+    NvmlReturn(NvmlDevice device, unsigned words, unsigned long* cpus, unsigned scope))            \
   X(nvmlDeviceGetPcieReplayCounter, NvmlReturn(NvmlDevice device, unsigned* count))                \
   X(nvmlDeviceGetFieldValues, NvmlReturn(NvmlDevice device, int count, NvmlFieldValue* values))    \
   X(nvmlDeviceGetSamples,                                                                          \

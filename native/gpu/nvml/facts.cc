@@ -1,10 +1,35 @@
 #include "gpu/nvml/facts.h"
 
+#include <array>
+
 #include "gpu/nvml/device.h"
 #include "gpu/nvml/scheme.h"
 
 namespace warpgauge {
 namespace {
+
+// NOLINTBEGIN(google-runtime-int): words of NVML's masks
+std::string ListOfBits(const unsigned long* words, size_t count) {
+  constexpr size_t kBits = 8 * sizeof(unsigned long);
+  const auto is_set = [&](size_t bit) {
+    return bit < count * kBits && (words[bit / kBits] >> bit % kBits & 1) != 0;
+  };
+  std::string list;
+  for (size_t bit = 0; bit < count * kBits; bit++) {
+    if (!is_set(bit)) continue;
+    const size_t first = bit;
+    while (is_set(bit + 1)) bit++;
+    if (!list.empty()) list += ',';
+    list += std::to_string(first);
+    if (bit > first) list.append("-").append(std::to_string(bit));
+  }
+  return list;
+}
+// NOLINTEND(google-runtime-int)
+
+// Nodes and CPUs of the largest machines that Linux runs on.
+constexpr size_t kNodeWords = 16;
+constexpr size_t kCpuWords = 128;
 
 // Collects the facts of one device; each method asks one function that may not exist.
 class Asker {
@@ -79,6 +104,19 @@ class Asker {
       } else {
         Number(name, values[i] / 1e3);
       }
+    }
+  }
+  // The numbers of the bits that are set, in the kernel's form: 0-3,8.
+  template <size_t kWords, typename F>
+  void AskNumbers(const char* name, F* function) {
+    std::array<unsigned long, kWords> mask = {};  // NOLINT(google-runtime-int): NVML's type
+    const NvmlReturn code = function == nullptr
+                                ? kNvmlFunctionNotFound
+                                : function(device_, kWords, mask.data(), kNvmlAffinityNode);
+    if (code == kNvmlSuccess) {
+      Text(name, ListOfBits(mask.data(), kWords));
+    } else {
+      Null(name, code);
     }
   }
   void AskAll(const std::string& pci_address);
@@ -215,6 +253,8 @@ void Asker::AskAll(const std::string& pci_address) {
   AskNumber<unsigned>("pcieGenerationMax", 1, table_.nvmlDeviceGetMaxPcieLinkGeneration);
   AskNumber<unsigned>("pcieWidthMax", 1, table_.nvmlDeviceGetMaxPcieLinkWidth);
   AskNumber<unsigned>("numaNode", 1, table_.nvmlDeviceGetNumaNodeId);
+  AskNumbers<kNodeWords>("nearNodes", table_.nvmlDeviceGetMemoryAffinity);
+  AskNumbers<kCpuWords>("nearCpus", table_.nvmlDeviceGetCpuAffinityWithinScope);
 }
 
 // The names AskAll gives, for a device that must not be asked.
