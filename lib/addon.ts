@@ -276,6 +276,61 @@ export interface NativeMigChangeResult {
   readonly uuid: string | null;
 }
 
+/** A number of the driver; null with NVML's code where there is none. */
+export interface NativePowerValue {
+  readonly value: number | null;
+  readonly code: number;
+}
+
+/** Power, clocks and persistence of a GPU; see native/gpu/nvml/power_reading.h. */
+export interface NativePowerGpu {
+  readonly uuid: string;
+  readonly name: string;
+  readonly pciAddress: string;
+  /** 0 or 1. */
+  readonly persistence: NativePowerValue;
+  readonly limitRequestedMw: NativePowerValue;
+  readonly limitEnforcedMw: NativePowerValue;
+  readonly limitDefaultMw: NativePowerValue;
+  readonly limitMinMw: NativePowerValue;
+  readonly limitMaxMw: NativePowerValue;
+  readonly drawMw: NativePowerValue;
+  readonly energyMj: NativePowerValue;
+  readonly smClockMhz: NativePowerValue;
+  readonly memoryClockMhz: NativePowerValue;
+  readonly smClockMaxMhz: NativePowerValue;
+  readonly memoryClockMaxMhz: NativePowerValue;
+  readonly eventReasons: NativePowerValue;
+  readonly utilizationPercent: NativePowerValue;
+  /** NVML's code of asking for supported clocks; 0 also where they were not asked for. */
+  readonly supportedCode: number;
+  readonly supportedMemoryMhz: readonly number[];
+  readonly supportedSmMhz: readonly number[];
+}
+
+export interface NativePowerSystem {
+  readonly library: string;
+  readonly driverVersion: string | null;
+  readonly simulated: boolean;
+  readonly gpus: readonly NativePowerGpu[];
+}
+
+/** One call that changes a GPU; complete: what a kind does not need is 0. */
+export interface NativePowerChange {
+  readonly kind:
+    | 'power-limit'
+    | 'lock-sm'
+    | 'reset-sm'
+    | 'lock-memory'
+    | 'reset-memory'
+    | 'persistence';
+  readonly gpu: string;
+  readonly limitMw: number;
+  readonly lowMhz: number;
+  readonly highMhz: number;
+  readonly enabled: boolean;
+}
+
 /** The clocks of this machine at one instant; see native/core/clock_anchor.h. */
 export interface NativeClockAnchor {
   readonly monotonicNs: bigint;
@@ -468,6 +523,12 @@ export interface Binding {
    * consent and its intent on disk. Rejects with NVML's code as `status`.
    */
   changeMig(path: string, change: NativeMigChange): Promise<NativeMigChangeResult>;
+
+  // native/addon/power_addon.cc: as those of MIG
+  /** Needs no privilege and changes nothing. `clocks`: supported clocks too. */
+  readPower(path: string, root: string, uuid: string, clocks: boolean): Promise<NativePowerSystem>;
+  /** One call of the driver that changes a GPU. Only the transaction of lib/mitigate/power calls it. */
+  changePower(path: string, change: NativePowerChange): Promise<void>;
 
   // native/addon/sampler_addon.cc: an id is a sampler of this environment, until it is released
   /**

@@ -6,6 +6,7 @@
 #include "addon/machine_addon.h"
 #include "addon/mig_addon.h"
 #include "addon/napi_setup.h"
+#include "addon/power_addon.h"
 #include "addon/probe_addon.h"
 #include "addon/region_addon.h"
 #include "addon/sampler_addon.h"
@@ -33,6 +34,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitGpu(env, exports);
   InitMachine(env, exports);
   InitMig(env, exports);
+  InitPower(env, exports);
   exports.Set("monotonicNs", Napi::Function::New(env, MonotonicNsJs, "monotonicNs"));
   exports.Set("utcOffsetNs", Napi::Function::New(env, UtcOffsetNsJs, "utcOffsetNs"));
   InitProbes(env, exports);

@@ -4,6 +4,7 @@
 
 #include "addon/errors.h"
 #include "addon/options_reader.h"
+#include "addon/promise_work.h"
 #include "addon/value_maker.h"
 #include "gpu/nvml/mig_change.h"
 #include "gpu/nvml/mig_reading.h"
@@ -141,54 +142,6 @@ napi_value ReadingWork::Make(napi_env env, const Value& value) {
   return object;
 }
 
-// One call: made on the JavaScript thread, worked on a pool thread, ended on the JavaScript thread.
-template <typename W>
-struct Pending {
-  W work;
-  Result<typename W::Value> result;
-  napi_async_work handle = nullptr;
-  napi_deferred deferred = nullptr;
-};
-
-template <typename W>
-void OnWork(napi_env /*env*/, void* data) {
-  auto* pending = static_cast<Pending<W>*>(data);
-  pending->result = pending->work.Run();
-}
-
-template <typename W>
-void OnDone(napi_env env, napi_status status, void* data) {
-  auto* pending = static_cast<Pending<W>*>(data);
-  const Napi::HandleScope scope{Napi::Env(env)};
-  if (status == napi_ok) {
-    if (pending->result.ok()) {
-      napi_resolve_deferred(env, pending->deferred, W::Make(env, pending->result.value));
-    } else {
-      napi_reject_deferred(env, pending->deferred, MakeError(env, pending->result.status));
-    }
-  }
-  napi_delete_async_work(env, pending->handle);
-  delete pending;
-}
-
-template <typename W>
-Napi::Value Queue(Napi::Env env, W work, const char* label) {
-  auto* pending = new Pending<W>;
-  pending->work = std::move(work);
-  napi_value promise = nullptr;
-  napi_value name = nullptr;
-  if (napi_create_string_utf8(env, label, NAPI_AUTO_LENGTH, &name) != napi_ok ||
-      napi_create_promise(env, &pending->deferred, &promise) != napi_ok ||
-      napi_create_async_work(env, nullptr, name, OnWork<W>, OnDone<W>, pending, &pending->handle) !=
-          napi_ok ||
-      napi_queue_async_work(env, pending->handle) != napi_ok) {
-    if (pending->handle != nullptr) napi_delete_async_work(env, pending->handle);
-    delete pending;
-    return Throw(env, Status("ERR_INTERRUPTED", "the environment is ending"));
-  }
-  return {env, promise};
-}
-
 // TypeScript: readMig(path: string, root: string, uuid: string): Promise<NativeMigSystem>
 Napi::Value ReadMigJs(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -199,7 +152,7 @@ Napi::Value ReadMigJs(const Napi::CallbackInfo& info) {
   work.path = info[0].As<Napi::String>().Utf8Value();
   work.root = info[1].As<Napi::String>().Utf8Value();
   work.uuid = info[2].As<Napi::String>().Utf8Value();
-  return Queue(env, std::move(work), "warpgauge:readMig");
+  return QueueWork(env, std::move(work), "warpgauge:readMig");
 }
 
 // TypeScript: changeMig(path: string, change: NativeMigChange): Promise<NativeMigChangeResult>
@@ -235,7 +188,7 @@ Napi::Value ChangeMigJs(const Napi::CallbackInfo& info) {
   change.instance = static_cast<unsigned>(reader.Integer("instance", 0, kMost));
   change.compute = static_cast<unsigned>(reader.Integer("compute", 0, kMost));
   if (Status status = reader.status(); !status.ok()) return Throw(env, status);
-  return Queue(env, std::move(work), "warpgauge:changeMig");
+  return QueueWork(env, std::move(work), "warpgauge:changeMig");
 }
 
 }  // namespace

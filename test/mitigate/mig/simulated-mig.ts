@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -17,7 +18,7 @@ export const GPU = 'GPU-53494d55-4c41-5445-4400-000000000000';
 
 /** Functions of the driver that change something. */
 const MUTATING =
-  /^nvml(DeviceSetMigMode|DeviceCreateGpuInstance\w*|GpuInstanceDestroy|GpuInstanceCreateComputeInstance\w*|ComputeInstanceDestroy)\(/;
+  /^nvml(Device(Set|Reset)\w+|DeviceCreateGpuInstance\w*|GpuInstanceDestroy|GpuInstanceCreateComputeInstance\w*|ComputeInstanceDestroy)\(/;
 
 const VARIABLES = [
   'WARPGAUGE_NVML',
@@ -70,8 +71,9 @@ export class SimulatedMig {
   /** The machine as it is, with further lines. Another text each time: counts of calls begin anew. */
   write(more = ''): void {
     const { board = 'H100-80', script = '' } = this.#given;
+    // Renamed into place: a driver that is being polled must not read half of it.
     writeFileSync(
-      this.script,
+      `${this.script}.new`,
       `# ${++this.#version} ${process.pid}
 name = NVIDIA ${board.replace('-', ' ')}GB
 nvml.0.mig_board = ${board}
@@ -81,6 +83,7 @@ ${script}
 ${more}
 `,
     );
+    renameSync(`${this.script}.new`, this.script);
   }
 
   #writeBoot(): void {

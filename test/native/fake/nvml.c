@@ -20,6 +20,8 @@ static int Initialize(const char* function) {
     memset(replays_added, 0, sizeof(replays_added));
     mig_known = mig_dies_at_next = 0;
     mig_mutations = 0;
+    memset(mig_state.power, 0, sizeof(mig_state.power));
+    late_reads = 0;
   }
   pthread_mutex_unlock(&fake_lock);
   code = Begin(function, NULL);
@@ -39,7 +41,7 @@ FAKE_EXPORT int nvmlInitWithFlags(unsigned flags) {
 FAKE_EXPORT int nvmlShutdown(void) {
   const int code = Begin("nvmlShutdown", NULL);
   pthread_mutex_lock(&fake_lock);
-  if (code == 0 && initialized > 0) --initialized;
+  if (code == 0 && initialized > 0 && --initialized == 0) ForgetSettings();
   pthread_mutex_unlock(&fake_lock);
   return Leave("nvmlShutdown", code);
 }

@@ -2,14 +2,10 @@
 #ifndef WARPGAUGE_TEST_FAKE_NVML_DEVICE_H
 #define WARPGAUGE_TEST_FAKE_NVML_DEVICE_H
 
-#include "nvml_machine.h"
+#include "nvml_power.h"
 
 #define MIB ((Number)1048576)
 
-#define READ_U32(function, field, otherwise)                    \
-  FAKE_EXPORT int function(Device* device, unsigned* out) {     \
-    return AnswerU32(#function, device, field, otherwise, out); \
-  }
 #define READ_TEXT(function, field, otherwise)                                    \
   FAKE_EXPORT int function(Device* device, char* out, unsigned size) {           \
     char text[128];                                                              \
@@ -50,7 +46,6 @@ READ_U32(nvmlDeviceGetArchitecture, "architecture", 9)
 READ_U32(nvmlDeviceGetBrand, "brand", 14)
 READ_U32(nvmlDeviceGetMemoryBusWidth, "memory_bus_bits", 6016)
 READ_U32(nvmlDeviceGetNumGpuCores, "cores", 16896)
-READ_U32(nvmlDeviceGetPersistenceMode, "persistence", 1)
 READ_U32(nvmlDeviceGetComputeMode, "compute_mode", 0)
 READ_U32(nvmlDeviceGetAccountingMode, "accounting", 0)
 READ_U32(nvmlDeviceGetAccountingBufferSize, "accounting_buffer", 4000)
@@ -251,94 +246,6 @@ FAKE_EXPORT int nvmlDeviceGetConfComputeMemSizeInfo(Device* device, NvConfMemory
   const int code = Enter("nvmlDeviceGetConfComputeMemSizeInfo", device);
   if (code == 0) out->protected_kib = out->unprotected_kib = 0;
   return Leave("nvmlDeviceGetConfComputeMemSizeInfo", code);
-}
-
-/* Power and energy. */
-#define POWER_AVERAGE 627400
-#define POWER_INSTANT 626260
-READ_U32(nvmlDeviceGetPowerUsage, "power_average", POWER_AVERAGE)
-READ_U32(nvmlDeviceGetPowerManagementLimit, "power_limit", 700000)
-READ_U32(nvmlDeviceGetPowerManagementDefaultLimit, "power_limit_default", 700000)
-READ_U32(nvmlDeviceGetEnforcedPowerLimit, "power_limit_enforced", 700000)
-
-FAKE_EXPORT int nvmlDeviceGetPowerManagementLimitConstraints(Device* device,
-                                                             unsigned* low,
-                                                             unsigned* high) {
-  Number min = 0, max = 0;
-  int code = Enter("nvmlDeviceGetPowerManagementLimitConstraints", device);
-  if (code == 0) {
-    pthread_mutex_lock(&fake_lock);
-    code = Field(device, "power_limit_min", 200000, &min);
-    if (code == 0) code = Field(device, "power_limit_max", 700000, &max);
-    pthread_mutex_unlock(&fake_lock);
-    *low = ToU32(min);
-    *high = ToU32(max);
-  }
-  return Leave("nvmlDeviceGetPowerManagementLimitConstraints", code);
-}
-
-/* mJ at `ms`: what the script says, else the average power since the start. */
-static int EnergyAt(const Device* device, double ms, Number* out) {
-  const Number power = FieldOr(device, "power_average", POWER_AVERAGE);
-  return FieldAt(
-      device, "energy", ms, 5000000000.0L + (Number)(long long)(power * (Number)ms / 1000), out);
-}
-
-FAKE_EXPORT int nvmlDeviceGetTotalEnergyConsumption(Device* device, unsigned long long* out) {
-  Number value = 0;
-  int code = Enter("nvmlDeviceGetTotalEnergyConsumption", device);
-  if (code == 0) {
-    pthread_mutex_lock(&fake_lock);
-    code = IsMig(device) ? kNvNotSupported : EnergyAt(device, FakeMachineMs(), &value);
-    pthread_mutex_unlock(&fake_lock);
-    *out = ToU64(value);
-  }
-  return FakeLeave("nvmlDeviceGetTotalEnergyConsumption", code, "%.0Lf", value);
-}
-
-/* Clocks. */
-static int Clock(const char* function, const Device* device, int type, int max, unsigned* mhz) {
-  static const struct {
-    const char *now, *max;
-    int now_mhz, max_mhz;
-  } kClocks[4] = {{"graphics_mhz", "graphics_mhz_max", 1980, 1980},
-                  {"sm_mhz", "sm_mhz_max", 1980, 1980},
-                  {"memory_mhz", "memory_mhz_max", 3201, 3201},
-                  {"video_mhz", "video_mhz_max", 1545, 1545}};
-  if (type < 0 || type > 3) {
-    const int code = Enter(function, device);
-    return Leave(function, code != 0 ? code : kNvInvalidArgument);
-  }
-  return AnswerU32(function,
-                   device,
-                   max ? kClocks[type].max : kClocks[type].now,
-                   max ? kClocks[type].max_mhz : kClocks[type].now_mhz,
-                   mhz);
-}
-FAKE_EXPORT int nvmlDeviceGetClockInfo(Device* device, int type, unsigned* mhz) {
-  return Clock("nvmlDeviceGetClockInfo", device, type, 0, mhz);
-}
-FAKE_EXPORT int nvmlDeviceGetMaxClockInfo(Device* device, int type, unsigned* mhz) {
-  return Clock("nvmlDeviceGetMaxClockInfo", device, type, 1, mhz);
-}
-FAKE_EXPORT int nvmlDeviceGetClock(Device* device, int type, int id, unsigned* mhz) {
-  return Clock("nvmlDeviceGetClock", device, type, id != 0, mhz);
-}
-
-static int Reasons(const char* function, const Device* device, unsigned long long* bits) {
-  Number value = 0;
-  const int code = Answer(function, device, "reasons", 0, &value);
-  if (code == 0) *bits = ToU64(value);
-  return code;
-}
-#if FAKE_HEADER >= 1202
-FAKE_EXPORT int nvmlDeviceGetCurrentClocksEventReasons(Device* device, unsigned long long* bits) {
-  return Reasons("nvmlDeviceGetCurrentClocksEventReasons", device, bits);
-}
-#endif
-FAKE_EXPORT int nvmlDeviceGetCurrentClocksThrottleReasons(Device* device,
-                                                          unsigned long long* bits) {
-  return Reasons("nvmlDeviceGetCurrentClocksThrottleReasons", device, bits);
 }
 
 READ_U32(nvmlDeviceGetPerformanceState, "pstate", 0)

@@ -40,9 +40,9 @@ static const FieldId kFields[] = {
     {187, 187, 1202, kNvUint, "power_limit_min", 200000},
     {188, 188, 1202, kNvUint, "power_limit_max", 700000},
     {189, 189, 1202, kNvUint, "power_limit_default", 700000},
-    {190, 190, 1202, kNvUint, "power_limit_enforced", 700000},
+    {190, 190, 1202, kNvUint, NULL, 0},
     {191, 191, 1202, kNvUllong, NULL, 0},
-    {192, 192, 1202, kNvUint, "power_limit", 700000},
+    {192, 192, 1202, kNvUint, NULL, 0},
     {193, 193, 1202, kNvInt, "margin_shutdown", -8},
     {194, 194, 1202, kNvInt, "margin_slowdown", -2},
     {195, 195, 1202, kNvInt, "margin_memory_max", 0},
@@ -103,6 +103,8 @@ static int PowerField(const Device* device, unsigned id, unsigned scope, double 
   if (id == 185 && scope == 2) return FieldAt(device, "power_memory_average", ms, 46560, value);
   if (scope != 0) return kNvNotSupported;
   if (id == 83 || id == 191) return EnergyAt(device, ms, value);
+  if (id == 190) return EnforcedLimit(device, ms, value);
+  if (id == 192) return RequestedLimit(device, ms, value);
   return id == 185 ? FieldAt(device, "power_average", ms, POWER_AVERAGE, value)
                    : FieldAt(device, "power_instant", ms, POWER_INSTANT, value);
 }
@@ -115,7 +117,7 @@ static int SpecialField(
     if (code == 0 && FieldOr(device, "pcie_counter_bits", 32) == 32) *value = ToU32(*value);
     return code;
   }
-  if (id == 83 || id == 185 || id == 186 || id == 191) {
+  if (id == 83 || id == 185 || id == 186 || (id >= 190 && id <= 192)) {
     return PowerField(device, id, scope, ms, value);
   }
   return NvLinkField(device, id, scope, ms, value);

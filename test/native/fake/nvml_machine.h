@@ -220,6 +220,11 @@ static int AnswerU32(const char* function,
   return code;
 }
 
+#define READ_U32(function, field, otherwise)                    \
+  FAKE_EXPORT int function(Device* device, unsigned* out) {     \
+    return AnswerU32(#function, device, field, otherwise, out); \
+  }
+
 static int AnswerText(const char* function, int code, const char* text, char* out, unsigned size) {
   if (code == 0 && strlen(text) + 1 > size) code = kNvInsufficientSize;
   if (code == 0) memcpy(out, text, strlen(text) + 1);

@@ -68,36 +68,6 @@ static int EnterInstance(const char* function, const MigHandle* handle, int is_c
   return code;
 }
 
-/* ---- a change: the script may let it fail, do nothing, or be the process's last ---- */
-
-typedef struct {
-  int fd, skip;
-} MigChange;
-
-/* fake_lock is taken and the state locked until EndChange. */
-static int BeginChange(MigChange* change, int code) {
-  long at;
-  const FakeEntry* fail;
-  pthread_mutex_lock(&fake_lock);
-  at = ++mig_mutations;
-  if (FakeNumber("nvml.die_before", 0) == at) MigDie();
-  change->fd = MigOpen();
-  change->skip = FakeNumber("nvml.ignore", 0) == at;
-  fail = FakeFind("nvml.fail");
-  if (code == 0 && fail != NULL) {
-    const char* n = strchr(fail->value, '@');
-    if (n != NULL && atol(n + 1) == at) code = atoi(fail->value);
-  }
-  return code;
-}
-
-static void EndChange(const MigChange* change, int changed) {
-  MigClose(change->fd, changed && !change->skip);
-  if (FakeNumber("nvml.die_effect", 0) == mig_mutations) MigDie();
-  if (FakeNumber("nvml.die_after", 0) == mig_mutations) mig_dies_at_next = 1;
-  pthread_mutex_unlock(&fake_lock);
-}
-
 /* Whether a process, or a leaked handle, keeps an instance. ci -1: any of the GPU instance. */
 static int InstanceInUse(int gpu, unsigned gi, int ci) {
   Process list[kMaxProcesses];

@@ -22,6 +22,7 @@
  *                                    function after it has returned
  *   nvml.ignore = N                  the Nth mutating call says success and does nothing
  *   nvml.fail = CODE@N               it answers CODE and does nothing
+ * Power limits, clock locks and persistence (nvml_power.h) are part of the same state.
  */
 #ifndef WARPGAUGE_TEST_FAKE_NVML_MIG_STATE_H
 #define WARPGAUGE_TEST_FAKE_NVML_MIG_STATE_H
@@ -102,9 +103,16 @@ typedef struct {
 } MigGpu;
 
 typedef struct {
+  unsigned limit;       /* mW that was asked for; 0: never, and the script says what there is */
+  unsigned persistence; /* 1 off, 2 on, 0 as the script says */
+  unsigned sm_min, sm_max, memory_min, memory_max; /* MHz; 0: not locked */
+} PowerGpu;
+
+typedef struct {
   char boot[128];
   unsigned serial; /* of compute instances: their UUIDs never come again */
   MigGpu gpu[kMaxDevices];
+  PowerGpu power[kMaxDevices];
 } MigState;
 
 static MigState mig_state;       /* as it was last read; fake_lock held in all that follows */
@@ -147,6 +155,7 @@ static void MigNewBoot(const char* boot) {
     gpu->gi_count = gpu->ci_count = 0;
     gpu->mode = gpu->pending = MigSetting(i, "mig_lasts", 1) ? gpu->pending : 0;
   }
+  memset(mig_state.power, 0, sizeof(mig_state.power));
   snprintf(mig_state.boot, sizeof(mig_state.boot), "%s", boot);
 }
 
@@ -155,7 +164,7 @@ static void MigRead(FILE* file) {
   MigState* s = &mig_state;
   memset(s, 0, sizeof(*s));
   while (fgets(line, sizeof(line), file) != NULL) {
-    unsigned i, a, b, c, d, e;
+    unsigned i, a, b, c, d, e, f;
     if (sscanf(line, "boot %127[^\n]", s->boot) == 1) continue;
     if (sscanf(line, "serial %u", &s->serial) == 1) continue;
     if (sscanf(line, "gpu %u %u %u", &i, &a, &b) == 3 && i < kMaxDevices) {
@@ -166,6 +175,9 @@ static void MigRead(FILE* file) {
     } else if (sscanf(line, "ci %u %u %u %u %u %u", &i, &a, &b, &c, &d, &e) == 6 &&
                i < kMaxDevices) {
       s->gpu[i].ci[s->gpu[i].ci_count++] = (MigCi){a, b, c, d, e};
+    } else if (sscanf(line, "power %u %u %u %u %u %u %u", &i, &a, &b, &c, &d, &e, &f) == 7 &&
+               i < kMaxDevices) {
+      s->power[i] = (PowerGpu){a, b, c, d, e, f};
     }
   }
 }
@@ -248,6 +260,21 @@ static void MigClose(int fd, int changed) {
                       ci->serial);
       }
     }
+    for (i = 0; i < DeviceCount(); ++i) {
+      static const PowerGpu kNothing;
+      const PowerGpu* power = &mig_state.power[i];
+      if (memcmp(power, &kNothing, sizeof(kNothing)) == 0) continue;
+      n += snprintf(text + n,
+                    sizeof(text) - (size_t)n,
+                    "power %d %u %u %u %u %u %u\n",
+                    i,
+                    power->limit,
+                    power->persistence,
+                    power->sm_min,
+                    power->sm_max,
+                    power->memory_min,
+                    power->memory_max);
+    }
     if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n) abort();
   }
   if (fd >= 0) close(fd);
@@ -257,6 +284,36 @@ static void MigClose(int fd, int changed) {
 static MigGpu* MigLook(int gpu) {
   MigClose(MigOpen(), 0);
   return &mig_state.gpu[gpu];
+}
+
+/* ---- a change: the script may let it fail, do nothing, or be the process's last ---- */
+
+typedef struct {
+  int fd, skip;
+} MigChange;
+
+/* fake_lock is taken and the state locked until EndChange. */
+static int BeginChange(MigChange* change, int code) {
+  long at;
+  const FakeEntry* fail;
+  pthread_mutex_lock(&fake_lock);
+  at = ++mig_mutations;
+  if (FakeNumber("nvml.die_before", 0) == at) MigDie();
+  change->fd = MigOpen();
+  change->skip = FakeNumber("nvml.ignore", 0) == at;
+  fail = FakeFind("nvml.fail");
+  if (code == 0 && fail != NULL) {
+    const char* n = strchr(fail->value, '@');
+    if (n != NULL && atol(n + 1) == at) code = atoi(fail->value);
+  }
+  return code;
+}
+
+static void EndChange(const MigChange* change, int changed) {
+  MigClose(change->fd, changed && !change->skip);
+  if (FakeNumber("nvml.die_effect", 0) == mig_mutations) MigDie();
+  if (FakeNumber("nvml.die_after", 0) == mig_mutations) mig_dies_at_next = 1;
+  pthread_mutex_unlock(&fake_lock);
 }
 
 static int MigShapeOf(unsigned id) {
