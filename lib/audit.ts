@@ -19,7 +19,7 @@ export interface AuditRecord {
   /** Name of the journal. */
   readonly transaction: string;
   readonly step: number;
-  /** `pools`, `thp`, `mig`. */
+  /** `pools`, `thp`, `mig`, `power`. */
   readonly action: string;
   /** `pool.grow`. */
   readonly op: string;

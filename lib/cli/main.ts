@@ -38,6 +38,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./mig.ts')).registerMig,
   },
   {
+    name: 'power',
+    description: 'power limit, clock locks and persistence of GPUs: show, plan, set, put back',
+    load: async () => (await import('./power.ts')).registerPower,
+  },
+  {
     name: 'thp',
     description: 'transparent huge pages: show and set the policy, put back what was there',
     load: async () => (await import('./thp.ts')).registerThp,

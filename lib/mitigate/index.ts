@@ -45,6 +45,19 @@ export type {
 } from './pool-return.ts';
 export type { PoolEntry, PoolStatus } from './pool-status.ts';
 export { type PagesStatus, type Pools, pools } from './pools.ts';
+export type { PowerApplyOptions, PowerChange, VerifiedSetting } from './power/apply.ts';
+export type { ClockRange, PowerGpu } from './power/device.ts';
+export type { DriftOptions, PowerDrift } from './power/drift.ts';
+export type {
+  PowerObservation,
+  PowerPlan,
+  PowerSetting,
+  PowerStep,
+  PowerTarget,
+  PowerWarning,
+} from './power/plan.ts';
+export type { PowerVerified } from './power/verified.ts';
+export { type ApplicablePowerPlan, type Power, type PowerStatus, power } from './power.ts';
 export type { ProcessMemory } from './process-memory.ts';
 export { run } from './run.ts';
 export type { RunOptions, RunPages, RunResult } from './run-placed.ts';

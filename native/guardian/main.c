@@ -167,11 +167,6 @@ static enum UndoResult TryUndo(struct Watch* watch) {
 // Runs COMMAND until nothing is left; what is in use, and what another process has locked, is tried
 // again.
 static int UndoByCommand(const struct Watch* watch, double give_up) {
-  // A living owner whose time is over (stopped, or hanging) has the locks that COMMAND needs.
-  while (OwnerLives(watch) && !g_journal.committed) {
-    if (IsOver(watch)) return 0;
-    SleepMs(kPollMs);
-  }
   for (;;) {
     if (IsOver(watch)) return 0;
     const pid_t child = fork();

@@ -22,7 +22,8 @@ export function missingRight(mode: boolean, root?: string): WarpgaugeError | nul
   });
 }
 
-function hasSysAdmin(): boolean {
+/** By the effective capabilities of this process. */
+export function hasSysAdmin(): boolean {
   try {
     const status = readFileSync('/proc/self/status', 'latin1');
     const mask = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);

@@ -41,7 +41,7 @@ export interface JournalHeader {
   readonly type: 'header';
   readonly schema: 'warpgauge/journal/1';
   readonly id: string;
-  /** Kind of change: `pools`, `thp`, `mig`. */
+  /** Kind of change: `pools`, `thp`, `mig`, `power`. */
   readonly action: string;
   /** Devices whose locks the owner held; whoever undoes takes them first. */
   readonly locks: readonly string[];

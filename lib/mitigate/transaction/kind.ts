@@ -56,6 +56,11 @@ export interface Operation {
    * step that was cut by a crash, so it must not depend on anything remembered.
    */
   effect(step: Step, prior: JournalValue, now: JournalValue): JournalValue;
+  /**
+   * The same for a step that a crash cut, or whose {@link set} threw, where that is more doubtful than {@link effect}
+   * makes it: a setting that cannot be read back, or that others may have changed meanwhile. Default: effect.
+   */
+  doubtful?(step: Step, prior: JournalValue, now: JournalValue, threw: boolean): JournalValue;
   /** Why the effect is not what was asked for, or null. */
   verify(step: Step, prior: JournalValue, effect: JournalValue): WarpgaugeError | null;
   /**

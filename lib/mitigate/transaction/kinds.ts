@@ -11,6 +11,7 @@ export interface KindOptions {
 /** Every kind of change by its name; each loads its part when it is needed. */
 const KINDS: Readonly<Record<string, (options: KindOptions) => Promise<ActionKind>>> = {
   mig: async (options) => (await import('../mig/operations.ts')).migKind(options),
+  power: async (options) => (await import('../power/operations.ts')).powerKind(options),
   thp: async (options) => await (await import('../thp.ts')).thpKind(options),
   pools: async ({ root }) => (await import('../pool-operations.ts')).poolsKind({ root }),
 };

@@ -125,16 +125,21 @@ function wallClock(uptime: number | null): string | null {
 }
 
 function stateOf(contents: JournalContents, root?: string): TransactionState {
-  const { header, entries } = contents;
+  const { header } = contents;
   if (contents.corrupt !== null) return 'corrupt';
   if (header === null) return 'empty';
   if (header.bootId !== bootId(root)) return 'other-boot';
   const expires = expiryOf(contents);
   const over = expires !== null && uptimeMs() >= expires;
-  if (entries.some((entry) => entry.type === 'commit')) return over ? 'expired' : 'committed';
+  if (isCommitted(contents)) return over ? 'expired' : 'committed';
   const alive = ownerAlive(header);
   if (alive === null) return over ? 'expired' : 'foreign';
-  return alive ? 'held' : 'abandoned';
+  if (alive) return over ? 'expired' : 'held';
+  return 'abandoned';
+}
+
+function isCommitted({ entries }: JournalContents): boolean {
+  return entries.some((entry) => entry.type === 'commit');
 }
 
 type Mode = 'recover' | 'release';
@@ -214,7 +219,13 @@ async function settleOne(
       if (heldDevices.includes(device)) continue;
       // Begins as the intent of the change did: whoever let go of the device for it does so for its undoing.
       const intent = `${header.action}: ${mode} of ${header.id}`;
-      locks.push(await acquireDevice(device, intent, { root: options.root }));
+      try {
+        locks.push(await acquireDevice(device, intent, { root: options.root }));
+      } catch (error) {
+        // An owner that is stopped when its time is over keeps others away with its lock, and the lock of the journal
+        // keeps it away itself, should it wake up.
+        if (before.state !== 'expired' || !isHeldBy(error, header.pid)) throw error;
+      }
     }
     const kind =
       options.kind ??
@@ -242,6 +253,10 @@ async function settleOne(
   } finally {
     for (const lock of locks) lock.release();
   }
+}
+
+function isHeldBy(error: unknown, pid: number): boolean {
+  return error instanceof WarpgaugeError && error.holders?.[0]?.pid === pid;
 }
 
 /** Old journals go, so that a machine that runs us daily does not fill up. */

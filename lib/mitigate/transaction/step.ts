@@ -1,6 +1,6 @@
 import { WarpgaugeError } from '../../errors.ts';
 import { auditStep } from './audit.ts';
-import type { Journal, JournalIntent } from './journal.ts';
+import type { Journal, JournalIntent, JournalValue } from './journal.ts';
 import type { ActionKind, Operation, Step, StepRecord } from './kind.ts';
 import { toRecord } from './records.ts';
 
@@ -51,7 +51,11 @@ export async function takeStep(
   } catch (error) {
     failure = error;
   }
-  const observed = operation.effect(step, prior, await operation.read(target));
+  const now = await operation.read(target);
+  const observed =
+    failure === null
+      ? operation.effect(step, prior, now)
+      : inDoubt(operation, step, prior, now, true);
   failure ??= operation.verify(step, prior, observed);
   auditStep(run.stateDir, run.journal, intent, {
     observed,
@@ -67,7 +71,8 @@ export async function takeStep(
 /** Ends a step that a crash cut: what took effect is told by reading. */
 export async function decideStep(run: StepRun, intent: JournalIntent): Promise<StepRecord> {
   const operation = operationOf(run.kind, intent.op);
-  const observed = operation.effect(intent, intent.prior, await operation.read(intent.target));
+  const now = await operation.read(intent.target);
+  const observed = inDoubt(operation, intent, intent.prior, now, false);
   auditStep(run.stateDir, run.journal, intent, {
     observed,
     outcome: operation.verify(intent, intent.prior, observed) === null ? 'done' : 'failed',
@@ -77,6 +82,18 @@ export async function decideStep(run: StepRun, intent: JournalIntent): Promise<S
   });
   run.journal.append({ type: 'done', step: intent.step, observed, decidedBy: 'reading' });
   return toRecord(intent, observed);
+}
+
+function inDoubt(
+  operation: Operation,
+  step: Step,
+  prior: JournalValue,
+  now: JournalValue,
+  threw: boolean,
+): JournalValue {
+  return operation.doubtful === undefined
+    ? operation.effect(step, prior, now)
+    : operation.doubtful(step, prior, now, threw);
 }
 
 function codeOf(failure: unknown): string {

@@ -74,6 +74,11 @@ export class Transaction implements AsyncDisposable {
     }
   }
 
+  /** Whether the change was left as it is: nothing is undone at the end of a block. */
+  get committed(): boolean {
+    return this.#state === 'committed';
+  }
+
   /**
    * The change stands for a while: others may use the devices again, though not change them. {@link undo} then announces
    * itself as {@link begin} did.
