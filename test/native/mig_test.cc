@@ -10,6 +10,7 @@
 #include "fake_driver.h"
 #include "gpu/nvml/mig_change.h"
 #include "gpu/nvml/mig_reading.h"
+#include "gpu/nvml/power_abi.h"
 
 #if __has_include(<nvml.h>)
 #define NVML_NO_UNVERSIONED_FUNC_DEFS
@@ -203,7 +204,7 @@ TEST_CASE("a GPU that is not there and functions that are missing are errors of 
   CHECK_FALSE(bool(nothing.nvmlDeviceSetMigMode));
 }
 
-TEST_CASE("the MIG structs and functions are those of the real nvml.h") {
+TEST_CASE("the structs and functions of MIG and power are those of the real nvml.h") {
 #if __has_include(<nvml.h>)
   CHECK(sizeof(NvmlMigProfileV1) == sizeof(nvmlGpuInstanceProfileInfo_t));
   CHECK(sizeof(NvmlMigProfile) == sizeof(nvmlGpuInstanceProfileInfo_v2_t));
@@ -223,6 +224,7 @@ TEST_CASE("the MIG structs and functions are those of the real nvml.h") {
   static_assert(CompatibleFunctions<__VA_ARGS__, std::remove_pointer_t<decltype(&::name)>>::value, \
                 #name);
   WARPGAUGE_MIG_FUNCTIONS_11(COMPARE)
+  WARPGAUGE_POWER_FUNCTIONS(COMPARE)
 #ifdef nvmlClocksEventReasonGpuIdle
   WARPGAUGE_MIG_FUNCTIONS_12(COMPARE)
 #endif

@@ -10,13 +10,6 @@
 #include "gpu/nvml/power_driver.h"
 #include "gpu/nvml/power_reading.h"
 
-#if __has_include(<nvml.h>)
-#define NVML_NO_UNVERSIONED_FUNC_DEFS
-#include <nvml.h>
-
-#include "abi_compat.h"
-#endif
-
 namespace warpgauge {
 namespace {
 
@@ -105,18 +98,6 @@ TEST_CASE("a GPU that is not there and functions that are missing are errors of 
         "ERR_NO_DEVICE");
   const PowerTable nothing = ResolvePower([](const char*) -> void* { return nullptr; });
   CHECK_FALSE(bool(nothing.nvmlDeviceSetPowerManagementLimit));
-}
-
-TEST_CASE("the functions are those of the real nvml.h") {
-#if __has_include(<nvml.h>)
-#define COMPARE(name, ...)                                                                         \
-  static_assert(CompatibleFunctions<__VA_ARGS__, std::remove_pointer_t<decltype(&::name)>>::value, \
-                #name);
-  WARPGAUGE_POWER_FUNCTIONS(COMPARE)
-#undef COMPARE
-#else
-  MESSAGE("no nvml.h is installed: not compared");
-#endif
 }
 
 }  // namespace
