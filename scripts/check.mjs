@@ -4,10 +4,10 @@
 // how many were skipped, and a group in which nothing ran has failed: a check that silently does not happen is
 // worse than one that fails. `format` (only by name) rewrites the sources instead of judging them.
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { clangTidy as tidyBatches } from './clang-tidy.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 process.chdir(root);
@@ -84,23 +84,8 @@ async function clangTidy() {
     console.log(configured.text);
     return { passed: 0, failed: 1, skipped: 0 };
   }
-  const files = JSON.parse(readFileSync(join(folder, 'compile_commands.json'), 'utf8'))
-    .map(({ file }) => file)
-    .filter((file) => file.startsWith(join(root, 'native/')));
-  const result = { passed: 0, failed: 0, skipped: 0 };
-  const queue = [...files];
-  const worker = async () => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      const { code, text } = await run(tool, ['-p', folder, '--quiet', file], { quiet: true });
-      if (code === 0) result.passed++;
-      else {
-        result.failed++;
-        console.log(text.replace(/^\d+ warnings? .*\n/gm, '').trimEnd());
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: availableParallelism() }, worker));
-  return result;
+  const isOurs = (file) => file.startsWith(join(root, 'native/'));
+  return tidyBatches(tool, folder, isOurs, (command, args) => run(command, args, { quiet: true }));
 }
 
 const node = process.execPath;

@@ -4,7 +4,8 @@
 // all others and one at a time: two of them at once would see each other's pages.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { availableParallelism } from 'node:os';
+import { dirname, join, relative } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
@@ -32,11 +33,18 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(name, () => interrupted.abort(new Error(`${name} was received`)));
 }
 const counts = { passed: 0, failed: 0, skipped: 0 };
+/** Seconds of each file, by path. */
+const seconds = new Map();
 const isMachineWide = (file) => file.endsWith('.machine.test.js');
 
 async function runFiles(selected, concurrency, timeout) {
   if (selected.length === 0 || signal.aborted) return;
   const stream = run({ files: selected, concurrency, timeout, signal });
+  const addTime = ({ file, nesting, details }) => {
+    if (nesting === 0) seconds.set(file, (seconds.get(file) ?? 0) + details.duration_ms / 1000);
+  };
+  stream.on('test:pass', addTime);
+  stream.on('test:fail', addTime);
   stream.on('test:pass', ({ details, skip }) => {
     if (details.type === 'suite') return;
     if (skip !== undefined && skip !== false) counts.skipped++;
@@ -51,7 +59,8 @@ async function runFiles(selected, concurrency, timeout) {
 
 await runFiles(
   files.filter((file) => !isMachineWide(file)),
-  true,
+  // They wait more than they compute; the default would leave one of two processors to the runner.
+  Math.max(2, availableParallelism()),
   5 * 60_000,
 );
 await runFiles(files.filter(isMachineWide), 1, 15 * 60_000);
@@ -66,6 +75,12 @@ if (signal.aborted) {
   const main = 'dist/cli/main.js';
   if (existsSync(main))
     spawnSync(process.execPath, [main, 'pages', 'recover'], { stdio: 'inherit' });
+}
+if (files.length > 1) {
+  const slowest = [...seconds].sort((a, b) => b[1] - a[1]).slice(0, 10);
+  console.log('slowest files:');
+  for (const [file, time] of slowest)
+    console.log(`${time.toFixed(1).padStart(7)} s  ${relative('.', file)}`);
 }
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 process.exitCode = counts.failed > 0 || counts.passed + counts.skipped === 0 ? 1 : 0;

@@ -79,10 +79,16 @@ function addNodes(text: string, nodes: Record<string, number>): void {
   }
 }
 
+/** Of the time of a command, what looking may take of a CPU in the long run ... */
+const SHARE = 0.01;
+/** ... and what it may take besides: enough for some looks at a command that is over before its share would suffice. */
+const FREE_MS = 100;
+
 /** Looks at a process until it ends, and keeps the moment at which it had most. */
 export class PeakWatch {
   #peak: ProcessMemory | null = null;
   #timer: NodeJS.Timeout | undefined;
+  #spentMs = 0;
   readonly #begun = performance.now();
   readonly #pid: number;
   readonly #nodes: boolean;
@@ -93,14 +99,16 @@ export class PeakWatch {
     this.#next(2);
   }
 
-  /** Soon at first, for commands that are over in a moment; at most 1 % of the time goes into looking. */
+  /** Soon at first, for commands that are over in a moment. */
   #next(delayMs: number): void {
     this.#timer = setTimeout(() => {
       // Its cost is CPU time, in the kernel and under a lock of that process: not what a busy machine makes us wait.
       const before = process.cpuUsage();
       this.look();
       const { user, system } = process.cpuUsage(before);
-      this.#next(Math.max(Math.min(delayMs * 1.5, 100), (user + system) / 10));
+      this.#spentMs += (user + system) / 1000;
+      const affordableMs = (this.#spentMs - FREE_MS) / SHARE - (performance.now() - this.#begun);
+      this.#next(Math.max(Math.min(delayMs * 1.5, 100), affordableMs));
     }, delayMs);
   }
 

@@ -14,7 +14,7 @@ uint32_t OwnTrace(const Napi::CallbackInfo& info) {
   uint32_t id = 0;
   auto* environment = info.Env().GetInstanceData<Environment>();
   if (info.Length() > 0 && napi_get_value_uint32(info.Env(), info[0], &id) == napi_ok &&
-      environment->traces.count(id) != 0) {
+      environment->traces.contains(id)) {
     return id;
   }
   Throw(info.Env(), Status("ERR_CLOSED", "the trace is closed"));

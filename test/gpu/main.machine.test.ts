@@ -22,6 +22,7 @@ function run(script: string, ...args: string[]): { status: number | null; text: 
       ...process.env,
       WARPGAUGE_CUDA: join(FAKE, 'libcuda.so.1'),
       WARPGAUGE_NVML: join(FAKE, 'libnvidia-ml.so.1'),
+      WARPGAUGE_CUPTI: join(FAKE, 'libcupti.so'),
       WARPGAUGE_FAKE_SCRIPT: file,
     },
   });
@@ -32,7 +33,7 @@ test('without a real device everything is skipped, with the reason', () => {
   const simulated = run('');
   assert.equal(simulated.status, 0, simulated.text);
   assert.match(simulated.text, /skipped {2}pinned copies.*simulated driver/);
-  assert.match(simulated.text, /gpu tests: 0 run, 3 skipped/);
+  assert.match(simulated.text, /gpu tests: 0 run, 4 skipped/);
   const none = run('devices = 0');
   assert.equal(none.status, 0, none.text);
   assert.match(none.text, /skipped {2}published predictions:.*ERR_NO_DEVICE/);
@@ -48,7 +49,7 @@ test('the plumbing runs from end to end, every line marked as simulated', () => 
     text,
   );
   assert.equal(text.match(/^Simulated {2}(confirmed|refuted|undecided) /gm)?.length, 9, text);
-  assert.match(text, /gpu tests: 2 run, 1 skipped/);
+  assert.match(text, /gpu tests: 3 run, 1 skipped/);
   const document = JSON.parse(readFileSync(json, 'utf8')) as MemcpyDocument;
   assert.equal(document.device?.simulated, true);
 });

@@ -324,6 +324,9 @@ TEST_CASE("page-faults: first touches are rows with address and mapping, populat
     child.Touch(touched, kPages * 4096);
     CHECK(child.Populate(populated, kPages * 4096) == 0);
     child.Touch(populated, kPages * 4096);
+    // Reading all mappings may take 5 % of the time: under a sanitizer, whose processes have many,
+    // the next reading comes that much later, and there is no name without it.
+    if (!may_query && kSanitized) usleep(500'000);
     watch.Look();
     const auto rows = watch.In(touched, kPages * 4096);
     REQUIRE(rows.size() == kPages);
@@ -334,10 +337,7 @@ TEST_CASE("page-faults: first touches are rows with address and mapping, populat
       CHECK(recorded.Text(rows[i], "kind") == "minor");
       CHECK(recorded.U32(rows[i], "pid") == static_cast<uint32_t>(child.pid()));
       CHECK(recorded.U32(rows[i], "tid") == static_cast<uint32_t>(child.pid()));
-      // The allocations of a sanitizer may merge with the mapping between the two witnesses, which
-      // then disagree: null, as documented. Seen in one of six runs under ASan.
-      CHECK((recorded.Text(rows[i], "mapping") == "//anon" ||
-             (kSanitized && recorded.IsNull(rows[i], "mapping"))));
+      CHECK(recorded.Text(rows[i], "mapping") == "//anon");
       CHECK(recorded.IsNull(rows[i], "region"));
       CHECK(recorded.IsNull(rows[i], "page_kind"));
       if (i > 0) CHECK(recorded.Time(rows[i]) >= recorded.Time(rows[i - 1]));

@@ -371,7 +371,8 @@ TEST_CASE("process: a tree is the process and its descendants, those that come l
   rows.Clear();
   const pid_t ended = child.pid();
   child.End();
-  // Listing takes a bounded part of the time only, so the next one may be due later: on a busy machine much later.
+  // Listing takes a bounded part of the time only, so the next one may be due later: on a busy
+  // machine much later.
   for (int look = 0; look < 500 && !has(second.pid()); look++) {
     usleep(10'000);
     rows.Clear();
