@@ -61,6 +61,17 @@ export { type ApplicablePowerPlan, type Power, type PowerStatus, power } from '.
 export type { ProcessMemory } from './process-memory.ts';
 export { run } from './run.ts';
 export type { RunOptions, RunPages, RunResult } from './run-placed.ts';
+export type {
+  SweepOptions,
+  SweepResult,
+  SweepRun,
+  SweepRunResult,
+  SweepSetting,
+  SweepSettingResult,
+  SweepSpread,
+  SweepWork,
+} from './sweep/types.ts';
+export { sweep } from './sweep.ts';
 export {
   type Thp,
   type ThpAdvice,

@@ -112,6 +112,20 @@ export async function machine(): Promise<ErrorCode | null> {
   }
 }
 
+export async function powerAndSweep(): Promise<readonly string[]> {
+  const target: mitigate.PowerTarget = { powerLimitW: 400, smClockMhz: { min: 345, max: 1200 } };
+  const plan: mitigate.ApplicablePowerPlan = await mitigate.power.plan(target);
+  const warnings: readonly mitigate.PowerWarning[] = plan.warnings;
+  console.error(warnings[0]?.code, plan.refusal?.code);
+  await using change: mitigate.PowerChange = await plan.apply({ ttlMs: 60_000 });
+  change.onDrift(({ setting, found }: mitigate.PowerDrift) => console.error(setting, found));
+  const states: readonly mitigate.PowerVerified[] = change.verified.map(({ state }) => state);
+  const setting: mitigate.SweepSetting = { name: 'THP', thp: { enabled: 'always' } };
+  const options: mitigate.SweepOptions = { settings: [setting], workload: () => 1 };
+  const result: mitigate.SweepResult = await mitigate.sweep(options);
+  return [...states, ...result.front];
+}
+
 // What must not compile.
 // @ts-expect-error a page kind that does not exist
 void (() => mitigate.allocate({ bytes: 4096, pages: '8k' }));

@@ -6,6 +6,9 @@ import { type ActionKind, describeStep, type StepRecord } from './kind.ts';
 import type { DeviceLock } from './lock.ts';
 import { type UndoOptions, type UndoReport, undoJournal } from './undo.ts';
 
+/** Stands in the message of an error after which the machine is not as it was found. */
+export const LEFT_BEHIND = '; left behind: ';
+
 /** Longer timers do not exist in Node; the guardian's clock has no such limit. */
 const MOST_TIMER_MS = 2 ** 31 - 1;
 
@@ -142,7 +145,7 @@ export class Transaction implements AsyncDisposable {
     }
     this.#unlock();
     if (left !== '' && error instanceof Error) {
-      error.message += `; left behind: ${left}: run warpgauge ${this.#kind.command} recover`;
+      error.message += `${LEFT_BEHIND}${left}: run warpgauge ${this.#kind.command} recover`;
     }
   }
 

@@ -1,0 +1,55 @@
+import { WarpgaugeError } from '../../errors.ts';
+import type { StateOptions } from '../../host/state-folder.ts';
+
+/** Energy of GPUs since their driver was loaded, or why there is none. */
+export interface EnergyReading {
+  /** J, summed over `gpus`; null: `reason`. */
+  readonly joules: number | null;
+  readonly reason: string | null;
+  readonly gpus: readonly string[];
+  readonly simulated: boolean;
+}
+
+const none = (reason: string): EnergyReading => ({
+  joules: null,
+  reason,
+  gpus: [],
+  simulated: false,
+});
+
+/** Reads nvmlDeviceGetTotalEnergyConsumption of the GPUs with these UUIDs, without any of all. */
+export async function readEnergy(
+  uuids: readonly string[] | undefined,
+  options: StateOptions,
+): Promise<EnergyReading> {
+  if (uuids?.length === 0) return none('no GPU was asked for');
+  const { readPowerGpus } = await import('../power/device.ts');
+  try {
+    const all = await readPowerGpus(options);
+    const chosen = uuids === undefined ? all : all.filter(({ uuid }) => uuids.includes(uuid));
+    const missing = uuids?.find((uuid) => !all.some((gpu) => gpu.uuid === uuid));
+    if (missing !== undefined) {
+      throw new WarpgaugeError('ERR_NO_DEVICE', `There is no GPU ${missing}`, {
+        fix: 'nvidia-smi -L',
+      });
+    }
+    if (chosen.length === 0) return none('this machine has no GPU');
+    const gpus = chosen.map(({ uuid }) => uuid);
+    const simulated = chosen.some((gpu) => gpu.simulated);
+    const silent = chosen.find(({ energyJ }) => energyJ === null);
+    if (silent !== undefined) {
+      const code = silent.reasons['energyJ'];
+      return {
+        ...none(`${silent.uuid} has no energy counter (NVML code ${code})`),
+        gpus,
+        simulated,
+      };
+    }
+    const joules = chosen.reduce((sum, { energyJ }) => sum + (energyJ ?? 0), 0);
+    return { joules, reason: null, gpus, simulated };
+  } catch (error) {
+    // A machine without a GPU is a normal case; a GPU that was named and is not there is not.
+    if (!(error instanceof WarpgaugeError) || uuids !== undefined) throw error;
+    return none(`${error.message} (${error.code})`);
+  }
+}
