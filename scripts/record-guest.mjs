@@ -2,21 +2,11 @@
 // network) with two NUMA nodes, cgroup v2, a disk, a NIC and huge pages, and copies the files that
 // scripts/record-tree.mjs names into FOLDER, for tests that read a recorded machine. Needs the packages
 // qemu-system-x86, busybox-static, kmod, cpio, xz-utils and a linux-image-*.deb; takes one to three minutes.
-import { spawn, spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { boot, makeRoot, run, unpackKernel } from './guest.mjs';
 
 const [deb, folder] = process.argv.slice(2);
 if (deb === undefined || folder === undefined) {
@@ -25,14 +15,6 @@ if (deb === undefined || folder === undefined) {
 }
 const here = dirname(fileURLToPath(import.meta.url));
 const work = mkdtempSync(join(tmpdir(), 'warpgauge-guest-'));
-
-function run(command, args, options = {}) {
-  const done = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 2 ** 28, ...options });
-  if (done.status !== 0) {
-    throw new Error(`${command} ${args.join(' ')}: ${done.error?.message ?? done.stderr}`);
-  }
-  return done.stdout;
-}
 
 /** The modules of these names and all that they need, in the order in which they must be loaded. */
 function modules(tree, version, wanted) {
@@ -84,17 +66,11 @@ cd /tmp/tree && tar cz . | base64 > /dev/ttyS1; echo; echo RECORDED; sync; sleep
 `;
 
 try {
-  run('dpkg-deb', ['-x', resolve(deb), join(work, 'kernel')]);
-  const version = readdirSync(join(work, 'kernel/lib/modules'))[0];
-  const root = join(work, 'root');
-  for (const each of ['bin', 'proc', 'sys', 'dev', 'tmp', 'modules']) {
-    mkdirSync(join(root, each), { recursive: true });
-  }
-  copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
-  for (const each of run('/bin/busybox', ['--list']).trim().split('\n')) {
-    if (!existsSync(join(root, 'bin', each))) run('ln', ['-s', 'busybox', join(root, 'bin', each)]);
-  }
-  const order = modules(join(work, 'kernel'), version, ['nvme', 'e1000e']);
+  const { image, tree, version } = unpackKernel(deb, work);
+  if (tree === null) throw new Error(`Expected a linux-image-*.deb but received ${deb}`);
+  const root = makeRoot(work, INIT);
+  mkdirSync(join(root, 'modules'));
+  const order = modules(tree, version, ['nvme', 'e1000e']);
   for (const path of order) {
     const name = basename(path).replace(/\.xz$/, '');
     if (path.endsWith('.xz')) {
@@ -105,37 +81,20 @@ try {
   }
   const loaded = order.map((path) => basename(path).replace(/\.xz$/, ''));
   writeFileSync(join(root, 'modules/order'), `${loaded.join('\n')}\n`);
-  writeFileSync(join(root, 'init'), INIT);
-  chmodSync(join(root, 'init'), 0o755);
-  run('sh', ['-c', 'find . | cpio -o -H newc --quiet | gzip -1 > ../initrd'], { cwd: root });
   run('truncate', ['-s', '64M', join(work, 'disk')]);
-  const memory = (id) => ['-object', `memory-backend-ram,id=${id},size=640M`];
-  const qemu = spawn(
-    'qemu-system-x86_64',
-    [
-      ...['-machine', 'q35,accel=tcg', '-cpu', 'max', '-smp', '4,sockets=2', '-m', '1280M'],
-      ...memory('m0'),
-      ...memory('m1'),
-      ...['-numa', 'node,memdev=m0,cpus=0-1', '-numa', 'node,memdev=m1,cpus=2-3'],
+  await boot({
+    image,
+    root,
+    memoryMib: 1280,
+    devices: [
       ...['-device', 'pcie-root-port,id=p1,chassis=1', '-device', 'pcie-root-port,id=p2,chassis=2'],
       ...['-drive', `file=${join(work, 'disk')},if=none,id=d,format=raw`],
       ...['-device', 'nvme,drive=d,serial=w1,bus=p1', '-device', 'e1000e,bus=p2,netdev=n'],
-      ...['-netdev', 'user,id=n,restrict=on', '-display', 'none', '-no-reboot', '-monitor', 'none'],
+      ...['-netdev', 'user,id=n,restrict=on'],
       ...['-serial', 'stdio', '-serial', `file:${join(work, 'out')}`],
-      ...[
-        '-kernel',
-        join(work, 'kernel/boot', `vmlinuz-${version}`),
-        '-initrd',
-        join(work, 'initrd'),
-      ],
-      '-append',
-      'console=ttyS0 quiet psi=1 cgroup_no_v1=all hugepagesz=1G hugepages=0 hugepagesz=2M transparent_hugepage=madvise panic=-1',
     ],
-    { stdio: ['ignore', 'inherit', 'inherit'] },
-  );
-  const limit = setTimeout(() => qemu.kill('SIGKILL'), 600_000);
-  await new Promise((done) => qemu.once('exit', done));
-  clearTimeout(limit);
+    append: 'hugepagesz=1G hugepages=0 hugepagesz=2M transparent_hugepage=madvise',
+  });
   const raw = join(work, 'raw');
   mkdirSync(raw);
   writeFileSync(

@@ -17,7 +17,7 @@ export interface GrantedPages {
   readonly method: string;
   /**
    * Minor faults that population took, by getrusage of the threads that did it: a second witness beside the
-   * mapping. null where they were not counted (`populate: false`, and a later `prove()`).
+   * mapping. null where they were not counted (`populate: false`, a later `prove()`, hugetlb pages on older kernels).
    */
   readonly faults: number | null;
   /** Pages of the kind in the mapping; null for shared `thp`, whose pages are joined after their faults. */
