@@ -7,10 +7,12 @@
  * skipped, with the reason.
  *
  *   --simulated      run on a simulated driver too (WARPGAUGE_CUDA): shows that the plumbing works; times mean nothing
- *   --only PART      memcpy, monitor or trace
+ *   --only PART      memcpy, monitor, trace or limits
  *   --blocks N       blocks of the predictions, default 6 (each needs five valid samples); a block takes up to a minute
  *   --json FILE      also write the result of the benchmark there
  *   --trace FILE     also write what tracing measured there
+ *   --limits FILE    write what may be set there (ranges, clocks, MIG profiles, affinity: only read), instead of to
+ *                    docs/results/DATE-GPU-limits.json
  *   --monitor FILE   also write what Monitor measured there: bytes per payload byte, costs of the NVML calls
  *
  * Ctrl-C ends the predictions early; they are then judged on what was measured.
@@ -20,6 +22,7 @@ import { parseArgs } from 'node:util';
 import { WarpgaugeError } from '#lib/errors';
 import { runMemcpy } from '#lib/measure/memcpy/memcpy';
 import { MiB } from '#lib/units';
+import { checkLimits, limitsFile, writeLimits } from './limits.ts';
 import { comparePinned, measurePredictions } from './memcpy.ts';
 import { checkMonitor } from './monitor.ts';
 import { judgePredictions } from './predictions.ts';
@@ -28,7 +31,7 @@ import { checkTrace } from './trace.ts';
 /** Why there is nothing to test on, or whether the device is simulated. */
 async function findDevice(
   allowSimulated: boolean,
-): Promise<{ skip: string } | { simulated: boolean }> {
+): Promise<{ skip: string } | { simulated: boolean; name: string }> {
   try {
     const probe = await runMemcpy({
       backend: 'cuda',
@@ -42,7 +45,7 @@ async function findDevice(
     const simulated = probe.device?.simulated === true;
     if (simulated && !allowSimulated) return { skip: 'WARPGAUGE_CUDA names a simulated driver' };
     console.log(`device: ${probe.device?.name}, driver ${probe.device?.driver}`);
-    return { simulated };
+    return { simulated, name: probe.device?.name ?? 'gpu' };
   } catch (error) {
     const absent = ['ERR_NO_DRIVER', 'ERR_NO_DEVICE', 'ERR_LIBRARY_MISSING'];
     if (error instanceof WarpgaugeError && absent.includes(error.code)) {
@@ -57,6 +60,7 @@ const PARTS = [
   'published predictions',
   'Monitor against known traffic and nvidia-smi',
   'traced copies against known ones',
+  'limits, clocks, MIG profiles and affinity, only read',
 ];
 
 async function main(): Promise<number> {
@@ -68,6 +72,7 @@ async function main(): Promise<number> {
       json: { type: 'string' },
       monitor: { type: 'string' },
       trace: { type: 'string' },
+      limits: { type: 'string' },
     },
   });
   const found = await findDevice(values.simulated);
@@ -80,6 +85,13 @@ async function main(): Promise<number> {
   let passed = true;
   let run = 0;
   const wants = (part: string): boolean => values.only === undefined || values.only === part;
+  if (wants('limits')) {
+    const limits = await checkLimits(simulated);
+    passed &&= limits.passed;
+    run++;
+    const file = values.limits ?? (simulated ? null : limitsFile(found.name));
+    if (file !== null) writeLimits(file, limits);
+  }
   if (wants('trace')) {
     const trace = await checkTrace(simulated);
     passed &&= trace.passed;
