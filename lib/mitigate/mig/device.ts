@@ -9,6 +9,7 @@ import { type Holder, WarpgaugeError } from '../../errors.ts';
 import { commandLine } from '../../host/process.ts';
 import type { StateOptions } from '../../host/state-folder.ts';
 import { hostRoot } from '../../host/sysfs.ts';
+import { nvmlPath } from '../nvml-path.ts';
 import { computeProfiles, MIG_BOARDS, offlineProfiles } from './boards.ts';
 import { migFreeSlots } from './plan.ts';
 import type { MigObservation, ObservedInstance } from './plan-types.ts';
@@ -68,10 +69,6 @@ export async function readMigGpu(uuid: string, options: StateOptions = {}): Prom
 export async function readMigSystem(uuid: string, options: StateOptions): Promise<NativeMigSystem> {
   const root = hostRoot(options.root);
   return await loadBinding().readMig(nvmlPath(), root === '/' ? '' : root, uuid);
-}
-
-export function nvmlPath(): string {
-  return process.env['WARPGAUGE_NVML'] ?? '';
 }
 
 function toGpu(system: NativeMigSystem, gpu: NativeMigGpu, options: StateOptions): MigGpu {

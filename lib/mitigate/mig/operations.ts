@@ -9,10 +9,11 @@ import {
   type NativeMigGpuInstance,
 } from '../../addon.ts';
 import { type Holder, WarpgaugeError } from '../../errors.ts';
+import { nvmlPath } from '../nvml-path.ts';
 import type { JournalValue } from '../transaction/journal.ts';
 import type { ActionKind, Operation, Step } from '../transaction/kind.ts';
 import type { KindOptions } from '../transaction/kinds.ts';
-import { nvmlPath, readMigSystem } from './device.ts';
+import { readMigSystem } from './device.ts';
 import { listHolders, listSuspects } from './holders.ts';
 
 /** Operations on a GPU; targets are placements, because ids are the driver's and end with their instance. */

@@ -7,7 +7,7 @@ import {
 import { WarpgaugeError } from '../../errors.ts';
 import type { StateOptions } from '../../host/state-folder.ts';
 import { hostRoot } from '../../host/sysfs.ts';
-import { nvmlPath } from '../mig/device.ts';
+import { nvmlPath } from '../nvml-path.ts';
 
 /** Clocks in MHz, both ends included. */
 export interface ClockRange {
@@ -95,6 +95,13 @@ export async function readPowerGpu(
 ): Promise<NativePowerGpu> {
   const { gpus } = await readPowerSystem(uuid, options, false);
   return gpus[0] as NativePowerGpu; // none is ERR_NO_DEVICE
+}
+
+/** {@link readPowerGpu} of all GPUs. */
+export async function readPowerNumbers(options: {
+  readonly root?: string | undefined;
+}): Promise<NativePowerSystem> {
+  return await readPowerSystem('', options, false);
 }
 
 async function readPowerSystem(

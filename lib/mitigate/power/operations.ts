@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadBinding, type NativePowerChange } from '../../addon.ts';
 import { WarpgaugeError } from '../../errors.ts';
-import { nvmlPath } from '../mig/device.ts';
+import { nvmlPath } from '../nvml-path.ts';
 import type { JournalValue } from '../transaction/journal.ts';
 import type { ActionKind, Operation, Step, Undoing } from '../transaction/kind.ts';
 import type { KindOptions } from '../transaction/kinds.ts';

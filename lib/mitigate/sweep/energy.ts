@@ -23,9 +23,9 @@ export async function readEnergy(
   options: StateOptions,
 ): Promise<EnergyReading> {
   if (uuids?.length === 0) return none('no GPU was asked for');
-  const { readPowerGpus } = await import('../power/device.ts');
+  const { readPowerNumbers } = await import('../power/device.ts');
   try {
-    const all = await readPowerGpus(options);
+    const { gpus: all, simulated } = await readPowerNumbers(options);
     const chosen = uuids === undefined ? all : all.filter(({ uuid }) => uuids.includes(uuid));
     const missing = uuids?.find((uuid) => !all.some((gpu) => gpu.uuid === uuid));
     if (missing !== undefined) {
@@ -35,17 +35,16 @@ export async function readEnergy(
     }
     if (chosen.length === 0) return none('this machine has no GPU');
     const gpus = chosen.map(({ uuid }) => uuid);
-    const simulated = chosen.some((gpu) => gpu.simulated);
-    const silent = chosen.find(({ energyJ }) => energyJ === null);
+    const silent = chosen.find(({ energyMj }) => energyMj.value === null);
     if (silent !== undefined) {
-      const code = silent.reasons['energyJ'];
+      const { code } = silent.energyMj;
       return {
         ...none(`${silent.uuid} has no energy counter (NVML code ${code})`),
         gpus,
         simulated,
       };
     }
-    const joules = chosen.reduce((sum, { energyJ }) => sum + (energyJ ?? 0), 0);
+    const joules = chosen.reduce((sum, { energyMj }) => sum + (energyMj.value ?? 0) / 1000, 0);
     return { joules, reason: null, gpus, simulated };
   } catch (error) {
     // A machine without a GPU is a normal case; a GPU that was named and is not there is not.

@@ -248,6 +248,21 @@ test('a failure at any step leaves every GPU as it was found', NEEDS_FAKE, async
   assert.equal(machine.held(1), AS_FOUND);
 });
 
+test('a lock that the driver refuses needs no undoing', NEEDS_FAKE, async () => {
+  using machine = new SimulatedPower(
+    'error.nvmlDeviceSetGpuLockedClocks = 4\nerror.nvmlDeviceResetGpuLockedClocks = 4',
+  );
+  const target = { powerLimitW: 400, smClockMhz: { min: 345, max: 1200 } };
+  const error = await refused(
+    (await power.plan(target)).apply(quick),
+    'ERR_PERMISSION',
+    /nvmlDeviceSetGpuLockedClocks failed/,
+  );
+  assert.doesNotMatch(error.message, /left behind/);
+  assert.match(machine.held(), /^limit 700 /);
+  assert.deepEqual(await power.recover(), []);
+});
+
 test(
   'without persistence and without a client settings are lost: told, and mended by asking for it',
   NEEDS_FAKE,

@@ -3,9 +3,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { power } from '#lib/mitigate/power';
+import { applyPower } from '#lib/mitigate/power/apply';
+import type { PowerTarget } from '#lib/mitigate/power/plan';
+import { encodeLine, listJournals } from '#lib/mitigate/transaction/journal';
 import { NEEDS_FAKE } from '../../monitor/gpu-fake.js';
 import { SimulatedPower } from './simulated-power.js';
 
@@ -89,6 +93,57 @@ test('killed at every change of power and clocks', NEEDS_FAKE, async () => {
   process.stderr.write(`power: the process was killed at ${points} points\n`);
   assert.ok(points >= 3 * 2 * MUTATIONS);
 });
+
+/** Makes the journals say that a process that is gone wrote them. */
+function killOwner(stateDir: string): void {
+  for (const path of listJournals(stateDir)) {
+    const [first = '', ...others] = readFileSync(path, 'utf8').split('\n');
+    if (others.length === 0) continue; // the first line is not whole
+    const { crc, ...header } = JSON.parse(first) as { crc: string };
+    writeFileSync(path, encodeLine({ ...header, pidStart: 1 }) + others.join('\n'));
+  }
+}
+
+test(
+  'cut at every write and fsync of the journal, of apply, undo and recover',
+  NEEDS_FAKE,
+  async () => {
+    using machine = new SimulatedPower(
+      'nvml.power_limit = 600000\nnvml.power_limit_enforced = 600000',
+    );
+    const snapshots: { readonly step: string; readonly restore: () => void }[] = [];
+    const onStep = (step: string): void => {
+      snapshots.push({ step: `${snapshots.length} ${step}`, restore: machine.snapshot() });
+    };
+    const plan = await power.plan(JSON.parse(WANTED) as PowerTarget);
+    const change = await applyPower(plan, { guardian: false, onStep });
+    const applied = snapshots.at(-1);
+    await change.undo();
+    assert.match(machine.held(), BEFORE);
+
+    // What recover itself writes, of the change as a whole.
+    applied?.restore();
+    killOwner(machine.stateDir);
+    await power.recover({ patienceMs: 0, onStep });
+
+    for (const { step, restore } of snapshots) {
+      for (const reboot of [false, true]) {
+        restore();
+        killOwner(machine.stateDir);
+        if (reboot) machine.reboot();
+        for (const { outcome, error } of await power.recover({ patienceMs: 0 })) {
+          assert.ok(outcome === 'undone' || outcome === 'void', `${step}: ${error?.message}`);
+        }
+        assert.deepEqual(await power.recover({ patienceMs: 0 }), [], step);
+        await power.status();
+        assert.match(machine.held(), reboot ? new RegExp(`^${GONE}$`) : BEFORE, step);
+      }
+    }
+    process.stderr.write(`power: the journal was cut at ${snapshots.length} points\n`);
+    // Header, lease, intent and done of each call, the last line: before and after the write, and after the fsync.
+    assert.ok(snapshots.length >= 3 * (2 + 4 * MUTATIONS + 1), `${snapshots.length}`);
+  },
+);
 
 test(
   'killed while it puts back a limit that an out-of-band one had lowered',

@@ -58,7 +58,7 @@ test('killed with -9: the guardian puts all back within two seconds', NEEDS_FAKE
 
 test('its time is over while it is stopped: the guardian puts all back', NEEDS_FAKE, async () => {
   using machine = new SimulatedPower();
-  const { child, expires } = await hold({ ttlMs: 700 });
+  const { child, expires } = await hold({ ttlMs: 300 });
   assert.equal(typeof expires, 'string');
   child.kill('SIGSTOP');
   await untilPutBack(machine);
@@ -82,6 +82,21 @@ test('without a guardian it is left to recover, and the result says so', NEEDS_F
   assert.match(machine.held(), /^limit 700 persistence as found sm - memory -$/);
   assert.deepEqual(await power.recover(), []);
 });
+
+test(
+  'left for a time beyond its process: the guardian puts all back then',
+  NEEDS_FAKE,
+  async () => {
+    using machine = new SimulatedPower();
+    const child = spawn(process.execPath, [CHILD, 'commit', WANTED, '{"ttlMs":1000}'], {
+      stdio: 'inherit',
+      env: process.env,
+    });
+    const [code] = (await once(child, 'close')) as [number];
+    assert.equal(code, 0);
+    await untilPutBack(machine);
+  },
+);
 
 test('its time is over: the owner itself puts all back', NEEDS_FAKE, async () => {
   using machine = new SimulatedPower();
