@@ -1,8 +1,17 @@
 // Applying MIG plans to the Simulated GPU: what is refused before the first change, what is undone, what is told.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import type { WarpgaugeError } from '#lib/errors';
 import { mig } from '#lib/mitigate/mig';
 import { applyMig, type MigApplyInternals, type MigApplyOptions } from '#lib/mitigate/mig/apply';
@@ -252,48 +261,59 @@ test('a driver that takes its time does not block the event loop', NEEDS_FAKE, a
   assert.equal(machine.now(), 'mode 1 0@0:7@0');
 });
 
-test(
-  'no right: the plan works, and apply says what is missing before the first change',
-  NEEDS_FAKE,
-  async (t) => {
-    if (process.getuid?.() !== 0) return t.skip('needs root to become somebody else');
-    using machine = new SimulatedMig();
-    const { spawnSync } = await import('node:child_process');
-    const { fileURLToPath } = await import('node:url');
-    const child = fileURLToPath(new URL('../../children/mig-unprivileged.js', import.meta.url));
-    const run = (more: Record<string, string> = {}) =>
-      spawnSync(process.execPath, [child], { encoding: 'utf8', env: { ...process.env, ...more } });
-    spawnSync('chmod', ['-R', 'a+rwX', machine.folder]);
-    const none = run();
-    assert.deepEqual(
-      JSON.parse(none.stdout),
-      {
-        steps: 2,
-        code: 'ERR_PERMISSION',
-        capability: 'CAP_SYS_ADMIN',
-      },
-      none.stderr,
-    );
-    mkdirSync(join(machine.root, 'proc/driver/nvidia-caps'), { recursive: true });
-    writeFileSync(
-      join(machine.root, 'proc/driver/nvidia-caps/mig-minors'),
-      'config 1\nmonitor 2\n',
-    );
-    const named = run();
-    assert.match(named.stdout, /nvidia-cap1 \(mig\/config\)/);
-    assert.deepEqual(machine.mutations(), []);
-    mkdirSync(join(machine.root, 'dev/nvidia-caps'), { recursive: true });
-    writeFileSync(join(machine.root, 'dev/nvidia-caps/nvidia-cap1'), '');
-    spawnSync('chmod', ['-R', 'a+rwX', machine.folder]);
-    const allowed = run();
-    assert.deepEqual(
-      JSON.parse(allowed.stdout),
-      { steps: 2, code: null, capability: null },
-      allowed.stderr,
-    );
-    assert.equal(machine.now(), 'mode 1 0@0:7@0');
+const CHILD = fileURLToPath(new URL('../../children/mig-unprivileged.js', import.meta.url));
+
+/** Who may what, as a driver has it: instances with read access to a capability file, all with CAP_SYS_ADMIN. */
+const RIGHTS: readonly {
+  readonly right: 'none' | 'nothing known' | 'nvidia-cap1' | 'SYS_ADMIN';
+  /** What is missing for it. */
+  readonly instances: string | null;
+  readonly mode?: string | null;
+}[] = [
+  { right: 'nothing known', instances: 'CAP_SYS_ADMIN' },
+  {
+    right: 'none',
+    instances: 'CAP_SYS_ADMIN, or read access to /dev/nvidia-caps/nvidia-cap1 (mig/config)',
+    mode: 'CAP_SYS_ADMIN',
   },
-);
+  { right: 'nvidia-cap1', instances: null, mode: 'CAP_SYS_ADMIN' },
+  { right: 'SYS_ADMIN', instances: null, mode: null },
+];
+
+for (const { right, ...missing } of RIGHTS) {
+  for (const [what, capability] of Object.entries(missing)) {
+    test(`nobody with ${right}: a plan works, and applying ${what} ${capability === null ? 'does' : 'is refused before the first change'}`, {
+      ...NEEDS_FAKE,
+    }, (t) => {
+      if (process.getuid?.() !== 0) return t.skip('needs root to become somebody else');
+      using machine = new SimulatedMig({ mode: what === 'instances' });
+      const put = (path: string, text: string, mode: number): void => {
+        mkdirSync(join(machine.root, dirname(path)), { recursive: true });
+        writeFileSync(join(machine.root, path), text);
+        spawnSync('chmod', ['-R', 'a+rwX', machine.folder]);
+        chmodSync(join(machine.root, path), mode);
+      };
+      if (right !== 'nothing known') {
+        put('proc/driver/nvidia-caps/mig-minors', 'config 1\nmonitor 2\n', 0o444);
+      }
+      put('dev/nvidia-caps/nvidia-cap1', '', right === 'nvidia-cap1' ? 0o444 : 0o400);
+      const before = machine.now();
+      const admin = ['--inh-caps=+sys_admin', '--ambient-caps=+sys_admin'];
+      const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups'];
+      const as = [...nobody, ...(right === 'SYS_ADMIN' ? admin : [])];
+      const run = spawnSync('setpriv', [...as, process.execPath, CHILD], { encoding: 'utf8' });
+      assert.equal(run.status, 0, run.stderr);
+      const told = JSON.parse(run.stdout) as { steps: number; code: string; capability: string };
+      assert.ok(told.steps >= 2);
+      assert.deepEqual(
+        [told.code, told.capability],
+        [capability === null ? null : 'ERR_PERMISSION', capability],
+      );
+      if (capability === null) assert.equal(machine.now(), 'mode 1 0@0:7@0');
+      else assert.deepEqual([machine.mutations(), machine.now()], [[], before]);
+    });
+  }
+}
 
 test(
   'free slots are a metric, and the driver counts what the planner counts',

@@ -1,13 +1,35 @@
-// See crash-sweep.ts.
-import { sweep } from './crash-sweep.js';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { NEEDS_FORKS, sweep } from './crash-sweep.js';
 
-sweep({
-  name: 'MIG switched off where the mode ends with the driver, as on an H100',
-  given: { instances: ['19@2:1@0'], script: 'nvml.0.mig_lasts = 0' },
-  want: {},
-  enabled: false,
-  before: 'mode 1 19@2:1@0',
-  after: 'mode 0',
-  rebooted: ['mode 0'],
-  mutations: 3,
+const BEFORE = 'mode 1 19@2:1@0';
+const AFTER = 'mode 0';
+/** Instances end with a boot, and the mode on GPUs that do not keep it. */
+const REBOOTED = ['mode 0'];
+
+test('killed at every point: MIG switched off where the mode ends with the driver, as on an H100', {
+  ...NEEDS_FORKS,
+}, async (t) => {
+  const done = await sweep({
+    given: { instances: ['19@2:1@0'], script: 'nvml.0.mig_lasts = 0' },
+    want: {},
+    enabled: false,
+  });
+  assert.deepEqual([done.before, done.after], [BEFORE, AFTER]);
+  assert.equal(done.mutating, 3, 'no more changes than the difference');
+  assert.ok(
+    done.crashes.length >= 2 * 3 * done.mutating,
+    'before and after each change is another',
+  );
+  for (const { name, state, rebooted, outcomes, again, mutations } of done.crashes) {
+    const allowed = rebooted ? REBOOTED : [BEFORE, AFTER];
+    assert.ok(allowed.includes(state), `${name}: ${state}`);
+    for (const outcome of outcomes) assert.match(outcome, /^(undone|void)$/, name);
+    assert.deepEqual([again, mutations], [0, 0], `${name}: a second recover does nothing`);
+  }
+  const least = 3 * done.mutating + done.fileCalls;
+  t.diagnostic(
+    `killed at ${done.killed} points, ${done.crashes.length / 2} different remains, each also behind a reboot; ${done.mutating} changes, ${done.fileCalls} calls on files`,
+  );
+  assert.ok(done.killed >= least, `${done.killed} points are fewer than ${least}`);
 });

@@ -1,118 +1,262 @@
-// The process is killed before, in and after every call that changes a GPU, while applying and while recovering, with
-// and without a reboot behind it: what recover leaves is the GPU as it was or as it was to be, never between.
+// Runs one scenario of MIG again and again, kills it at another point each time, and has what is left recovered. What must
+// hold then is asserted in the crash-*.test.ts.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { test } from 'node:test';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { mig } from '#lib/mitigate/mig';
+import type { ForkRequest, ForkTold } from '../../children/mig-forks.js';
 import { NEEDS_FAKE } from '../../monitor/gpu-fake.js';
 import { type Given, SimulatedMig } from './simulated-mig.js';
 
-const CHILD = fileURLToPath(new URL('../../children/mig-change.js', import.meta.url));
-const MOMENTS = ['die_before', 'die_effect', 'die_after'] as const;
+const CHILD = fileURLToPath(new URL('../../children/mig-forks.js', import.meta.url));
+const FORK = fileURLToPath(new URL('../../../../debug/fake/fork.node', import.meta.url));
+
+export const NEEDS_FORKS: { readonly skip?: string } = existsSync(FORK)
+  ? NEEDS_FAKE
+  : { skip: 'fork.node is not built (node scripts/setup.mjs --tests)' };
 
 export interface Scenario {
-  readonly name: string;
   readonly given: Given;
-  readonly want: Record<string, number>;
+  readonly want: Readonly<Record<string, number>>;
   readonly enabled: boolean;
-  /** States as `now()` tells them: before, after, and both behind a reboot. */
-  readonly before: string;
-  readonly after: string;
-  readonly rebooted: readonly string[];
+}
+
+/** Where a process is killed: around the n-th call that changes the GPU, or before the n-th call on files and locks. */
+export interface Point {
+  readonly moment: 'die_before' | 'die_effect' | 'die_after' | 'file';
+  readonly nth: number;
+}
+
+/** One crash, and what recover left of it. */
+export interface Crash {
+  readonly name: string;
+  /** As `now()` tells it. */
+  readonly state: string;
+  readonly rebooted: boolean;
+  /** Of the journals that the first recover acted upon: undone, void, or an error. */
+  readonly outcomes: readonly string[];
+  /** Journals that a second recover found, and calls that it made which change the GPU. */
+  readonly again: number;
   readonly mutations: number;
 }
 
-async function run(...args: string[]): Promise<string> {
-  const child = spawn(process.execPath, [CHILD, ...args], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    env: process.env,
-  });
-  let stderr = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
-  });
-  const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
-  return signal ?? (code === 0 ? 'done' : `code ${code}: ${stderr}`);
+export interface Sweep {
+  readonly before: string;
+  readonly after: string;
+  /** Calls of an undisturbed run that change the GPU, and those on files and locks. */
+  readonly mutating: number;
+  readonly fileCalls: number;
+  /** Points at which the process was killed indeed. */
+  readonly killed: number;
+  /** Everything that kills left, each once, recovered at once and behind a reboot. */
+  readonly crashes: readonly Crash[];
 }
 
-/** Kills, recovers and judges at every point of one scenario; a test file of its own for each, because it takes a while. */
-export function sweep(scenario: Scenario): void {
-  let points = 0;
+/**
+ * The first two: nothing of V8 runs on other threads, which a fork does not have. The others save a quarter of the time:
+ * code that is compiled once and kept, and no collection of garbage, which touches all that a fork shares.
+ */
+const FLAGS = [
+  '--v8-pool-size=0',
+  '--single-threaded',
+  '--always-sparkplug',
+  '--no-flush-bytecode',
+  '--min-semi-space-size=64',
+  '--max-semi-space-size=64',
+];
 
-  test(`killed at every change: ${scenario.name}`, NEEDS_FAKE, async () => {
-    using machine = new SimulatedMig(scenario.given);
-    const begin = machine.snapshot();
-    const apply = ['apply', JSON.stringify(scenario.want), String(scenario.enabled)] as const;
-    const { before, after: end, rebooted } = scenario;
+/** A child that takes requests. */
+class Worker {
+  readonly #child: ChildProcess;
+  readonly #answers: AsyncIterator<string>;
 
-    assert.equal(machine.now(), before);
-    assert.equal(await run(...apply), 'done');
-    assert.equal(machine.now(), end);
-    assert.equal(
-      machine.mutations().length,
-      scenario.mutations,
-      'no more changes than the difference',
-    );
+  constructor(flags: readonly string[], ...args: string[]) {
+    this.#child = spawn(process.execPath, [...flags, CHILD, ...args], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env },
+    });
+    const lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream });
+    this.#answers = lines[Symbol.asyncIterator]();
+  }
 
-    /** Recovers in this process, twice, and says what became of the GPU. */
-    const recovered = async (): Promise<string> => {
-      machine.write();
-      for (const { outcome, error } of await mig.recover({ patienceMs: 0 })) {
-        assert.ok(outcome === 'undone' || outcome === 'void', `${outcome}: ${error?.message}`);
+  async #next(): Promise<Record<string, unknown>> {
+    const { value, done } = await this.#answers.next();
+    assert.ok(done !== true, 'the process that takes requests is gone');
+    return JSON.parse(value) as Record<string, unknown>;
+  }
+
+  async ready(): Promise<void> {
+    assert.deepEqual(await this.#next(), { ready: true });
+  }
+
+  /** null: it was killed. */
+  async run(request: ForkRequest): Promise<ForkTold | null> {
+    this.#child.stdin?.write(`${JSON.stringify(request)}\n`);
+    let told: Record<string, unknown> | null = null;
+    for (;;) {
+      const line = await this.#next();
+      if (!('ended' in line)) {
+        told = line;
+        continue;
       }
-      machine.forgetCalls();
-      assert.deepEqual(await mig.recover({ patienceMs: 0 }), [], 'nothing is left to do');
-      assert.deepEqual(machine.mutations(), []);
-      await mig.status(); // the driver notices a reboot when it is asked
-      return machine.now();
+      if (line['ended'] === 9) return null;
+      assert.equal(line['ended'], 15, `${told?.['error'] ?? 'no word'}`);
+      return told as unknown as ForkTold;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#child.stdin?.end();
+    if (this.#child.exitCode === null) await once(this.#child, 'exit');
+  }
+}
+
+/** The Simulated GPU, a process whose forks are killed, and one that recovers. */
+class Lane {
+  readonly machine: SimulatedMig;
+  /** Gives the machine as the scenario finds it. */
+  readonly begin: () => void;
+  readonly forks: Worker;
+  readonly judge: Worker;
+
+  constructor({ given, want, enabled }: Scenario) {
+    this.machine = new SimulatedMig(given);
+    this.begin = this.machine.snapshot();
+    const first: ForkRequest = { action: 'apply', want, enabled };
+    this.forks = new Worker(FLAGS, JSON.stringify(first), FORK);
+    this.judge = new Worker([], JSON.stringify(first));
+  }
+
+  async ready(): Promise<void> {
+    await Promise.all([this.forks.ready(), this.judge.ready()]);
+    this.begin();
+    this.machine.forgetCalls();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.forks.close(), this.judge.close()]);
+    this.machine[Symbol.dispose]();
+  }
+}
+
+/** Arms a point; gives what a run needs to know of it. */
+function arm(machine: SimulatedMig, { moment, nth }: Point): { readonly dieAt?: number } {
+  machine.write(moment === 'file' ? '' : `nvml.${moment} = ${nth}`);
+  return moment === 'file' ? { dieAt: nth } : {};
+}
+
+function pointsOf(mutating: number, fileCalls: number): Point[] {
+  const moments = ['die_before', 'die_effect', 'die_after'] as const;
+  return [
+    ...Array.from({ length: mutating }, (_, i) =>
+      moments.map((moment) => ({ moment, nth: i + 1 })),
+    ),
+    ...Array.from({ length: fileCalls }, (_, i) => [{ moment: 'file' as const, nth: i + 1 }]),
+  ].flat();
+}
+
+/**
+ * What a crash left: the state of the GPU, and what the journals say, without what is another in each run. A sync changes
+ * nothing here, nor do a lock and the audit log, which recover does not read.
+ */
+function leftBy({ state, stateDir }: SimulatedMig): string {
+  const folder = join(stateDir, 'journal');
+  const names = existsSync(folder) ? readdirSync(folder).sort() : [];
+  const journals = names.map((name) =>
+    readFileSync(join(folder, name), 'utf8').replace(
+      /"(time|crc|id|pid|pidStart|argv|started)":("[^"]*"|\d+|\[[^\]]*\])/g,
+      '',
+    ),
+  );
+  return [readFileSync(state, 'utf8'), ...journals].join('\n');
+}
+
+/** Recovers twice and looks. */
+async function judge(lane: Lane, name: string, rebooted: boolean): Promise<Crash> {
+  const { machine } = lane;
+  machine.write();
+  const { outcomes = [], again = -1 } = (await lane.judge.run({ action: 'judge' })) as ForkTold;
+  const mutations = machine.mutations().length;
+  return { name, state: machine.now(), rebooted, outcomes, again, mutations };
+}
+
+/** Kills the scenario at every point, and then `recover` at every point of its own. */
+export async function sweep(scenario: Scenario): Promise<Sweep> {
+  const { want, enabled } = scenario;
+  const lanes = [new Lane(scenario), new Lane(scenario)];
+  const crashes: Crash[] = [];
+  let killed = 0;
+  const judged = new Set<string>();
+  try {
+    await Promise.all(lanes.map((lane) => lane.ready()));
+    const [first] = lanes as [Lane];
+    const apply = { action: 'apply', want, enabled } as const;
+    const before = first.machine.now();
+    const whole = (await first.forks.run({ ...apply, log: true })) as ForkTold;
+    const after = first.machine.now();
+    const mutating = first.machine.mutations().length;
+    const fileCalls = whole.calls.length;
+
+    /** Both lanes take points until there are none. */
+    const each = async (
+      points: readonly Point[],
+      work: (lane: Lane, point: Point) => Promise<void>,
+    ): Promise<void> => {
+      const queue = [...points];
+      await Promise.all(
+        lanes.map(async (lane) => {
+          for (let point = queue.shift(); point !== undefined; point = queue.shift()) {
+            await work(lane, point);
+          }
+        }),
+      );
+    };
+    /** What is left by a kill is recovered; and once more behind a reboot. */
+    const look = async (lane: Lane, name: string): Promise<void> => {
+      killed += 1;
+      const left = leftBy(lane.machine);
+      // The same was left by another kill: what becomes of it is known.
+      if (judged.has(left)) return;
+      judged.add(left);
+      const crashed = lane.machine.snapshot();
+      crashes.push(await judge(lane, name, false));
+      crashed();
+      lane.machine.reboot();
+      crashes.push(await judge(lane, `${name}, reboot`, true));
     };
 
-    for (let call = 1; call <= scenario.mutations; call++) {
-      for (const moment of MOMENTS) {
-        begin();
-        machine.write(`nvml.${moment} = ${call}`);
-        assert.equal(await run(...apply), 'SIGKILL', `${moment} ${call}`);
-        points++;
-        const crashed = machine.snapshot();
-        assert.ok([before, end].includes(await recovered()), `${moment} ${call}: ${machine.now()}`);
+    await each(pointsOf(mutating, fileCalls), async (lane, point) => {
+      lane.begin();
+      const name = `${point.moment} ${point.nth}`;
+      const told = await lane.forks.run({ ...apply, ...arm(lane.machine, point) });
+      assert.equal(told, null, `${name} was not reached`);
+      await look(lane, name);
+    });
 
-        crashed();
-        machine.reboot();
-        points++;
-        assert.ok(
-          rebooted.includes(await recovered()),
-          `${moment} ${call}, reboot: ${machine.now()}`,
-        );
-        // The two crashes that leave most to undo.
-        if (moment !== 'die_effect' || call < scenario.mutations - 1) continue;
-
-        // Killed again while recovering, at every change that recovering makes.
-        for (let again = 1, died = true; died; again++) {
-          for (const second of MOMENTS) {
-            crashed();
-            machine.write(`nvml.${second} = ${again}`);
-            const outcome = await run('recover');
-            died = outcome === 'SIGKILL';
-            if (!died) {
-              assert.equal(outcome, 'done');
-              break;
-            }
-            points++;
-            const inRecovery = machine.snapshot();
-            const where = `${moment} ${call}, recovering ${second} ${again}`;
-            assert.ok([before, end].includes(await recovered()), `${where}: ${machine.now()}`);
-            if (second !== 'die_effect') continue;
-            inRecovery();
-            machine.reboot();
-            points++;
-            assert.ok(rebooted.includes(await recovered()), `${where}, reboot: ${machine.now()}`);
-          }
-        }
-      }
+    // After the crash that leaves most to undo recover is killed at every point of its own.
+    const last: Point = { moment: 'die_effect', nth: mutating };
+    const lefts = new Map<Lane, () => void>();
+    for (const lane of lanes) {
+      lane.begin();
+      assert.equal(await lane.forks.run({ ...apply, ...arm(lane.machine, last) }), null);
+      lefts.set(lane, lane.machine.snapshot());
     }
-    process.stderr.write(`mig: the process was killed at ${points} points: ${scenario.name}\n`);
-    assert.ok(points >= 3 * scenario.mutations);
-  });
+    first.machine.write();
+    first.machine.forgetCalls();
+    const undone = (await first.forks.run({ action: 'recover', log: true })) as ForkTold;
+    const points = pointsOf(first.machine.mutations().length, undone.calls.length);
+    await each(points, async (lane, point) => {
+      lefts.get(lane)?.();
+      const name = `recovering, ${point.moment} ${point.nth}`;
+      const told = await lane.forks.run({ action: 'recover', ...arm(lane.machine, point) });
+      assert.equal(told, null, `${name} was not reached`);
+      await look(lane, name);
+    });
+    return { before, after, mutating, fileCalls, killed, crashes };
+  } finally {
+    for (const lane of lanes.toReversed()) await lane.close();
+  }
 }

@@ -159,11 +159,18 @@ static void MigNewBoot(const char* boot) {
   snprintf(mig_state.boot, sizeof(mig_state.boot), "%s", boot);
 }
 
-static void MigRead(FILE* file) {
-  char line[256];
+/* What the file said when the state was last read and has not been changed since; "" when neither
+ * is known: thousands of calls in a row find the same. */
+static char mig_text[8192];
+
+static void MigRead(const char* text) {
+  const char* line = text;
+  const char* next;
   MigState* s = &mig_state;
   memset(s, 0, sizeof(*s));
-  while (fgets(line, sizeof(line), file) != NULL) {
+  for (; *line != '\0'; line = next) {
+    const char* newline = strchr(line, '\n');
+    next = newline == NULL ? line + strlen(line) : newline + 1;
     unsigned i, a, b, c, d, e, f;
     if (sscanf(line, "boot %127[^\n]", s->boot) == 1) continue;
     if (sscanf(line, "serial %u", &s->serial) == 1) continue;
@@ -187,7 +194,7 @@ static int MigOpen(void) {
   const FakeEntry* path = FakeFind("nvml.state");
   const FakeEntry* boot = FakeFind("nvml.boot_id");
   const FakeEntry* load = FakeFind("nvml.driver_load");
-  char now[128], reset[512];
+  char now[128], reset[512], text[sizeof(mig_text)];
   int fd = -1, i, fresh = !mig_known;
   snprintf(now,
            sizeof(now),
@@ -195,11 +202,16 @@ static int MigOpen(void) {
            boot == NULL ? "first" : boot->value,
            load == NULL ? "first" : load->value);
   if (path != NULL) {
-    FILE* file;
+    ssize_t length;
     fd = open(path->value, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0 || flock(fd, LOCK_EX) != 0 || (file = fdopen(dup(fd), "r")) == NULL) abort();
-    MigRead(file);
-    fclose(file);
+    if (fd < 0 || flock(fd, LOCK_EX) != 0) abort();
+    length = pread(fd, text, sizeof(text) - 1, 0);
+    if (length < 0) abort();
+    text[length] = '\0';
+    if (mig_text[0] == '\0' || strcmp(text, mig_text) != 0) {
+      MigRead(text);
+      strcpy(mig_text, text);
+    }
     fresh = mig_state.boot[0] == '\0';
   }
   mig_known = 1;
@@ -216,6 +228,7 @@ static int MigOpen(void) {
     mig_dirty = 1;
   }
   for (i = 0; path != NULL && i < DeviceCount(); ++i) {
+    if (mig_state.gpu[i].mode == mig_state.gpu[i].pending) continue; /* nobody resets it */
     snprintf(reset, sizeof(reset), "%s.reset.%d", path->value, i);
     if (unlink(reset) != 0) continue;
     mig_dirty = 1;
@@ -226,9 +239,10 @@ static int MigOpen(void) {
 }
 
 static void MigClose(int fd, int changed) {
-  char text[8192];
+  char text[sizeof(mig_text)];
   int i, n;
   unsigned j;
+  mig_text[0] = '\0';
   if (fd >= 0 && (changed || mig_dirty)) {
     mig_dirty = 0;
     n = snprintf(text, sizeof(text), "boot %s\nserial %u\n", mig_state.boot, mig_state.serial);
@@ -282,7 +296,12 @@ static void MigClose(int fd, int changed) {
 
 /* The state of a GPU as it is now. */
 static MigGpu* MigLook(int gpu) {
-  MigClose(MigOpen(), 0);
+  const int fd = MigOpen();
+  if (mig_dirty) {
+    MigClose(fd, 0);
+  } else if (fd >= 0) {
+    close(fd);
+  }
   return &mig_state.gpu[gpu];
 }
 
