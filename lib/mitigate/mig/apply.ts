@@ -1,4 +1,4 @@
-import { WarpgaugeError } from '../../errors.ts';
+import { invalidArgument, WarpgaugeError } from '../../errors.ts';
 import type { StateOptions } from '../../host/state-folder.ts';
 import { begin } from '../transaction/begin.ts';
 import type { GuardianReport, Lease } from '../transaction/guardian.ts';
@@ -145,7 +145,10 @@ async function make(
   options: MigApplyOptions & MigApplyInternals,
   lease: Lease | undefined,
 ): Promise<Made> {
-  const allow = options.allow ?? [];
+  const { allow = [], waitMs } = options;
+  if (waitMs !== undefined && !(Number.isFinite(waitMs) && waitMs >= 0)) {
+    throw invalidArgument('waitMs', 'a number of milliseconds from 0 on', waitMs);
+  }
   const gpu = check(plan, allow);
   if (plan.steps.length === 0) {
     const now = await readMigGpu(gpu, options);
@@ -160,7 +163,7 @@ async function make(
     lease,
     kind: migKind({
       root: options.root,
-      patienceMs: options.waitMs,
+      patienceMs: waitMs,
       interrupted: () => applying && options.signal?.aborted === true,
       ...(options.reset === undefined ? {} : { reset: options.reset }),
     }),

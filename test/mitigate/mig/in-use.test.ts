@@ -38,6 +38,9 @@ test('in use for a moment: tried again until it is free', NEEDS_FAKE, async () =
 
 test('in use to the end: the tries are bounded, and nothing is changed', NEEDS_FAKE, async () => {
   using machine = new SimulatedMig({ instances: ['19@0:1@0'], script: 'nvml.0.leaked = 20' });
+  for (const waitMs of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+    assert.equal((await empty({ waitMs }))?.code, 'ERR_INVALID_ARGUMENT');
+  }
   const once_ = await empty({ waitMs: 0 });
   assert.deepEqual([once_?.code, once_?.status, destroyed(machine)], ['ERR_IN_USE', 19, 1]);
   assert.match(once_?.message ?? '', /after one try: no list shows by whom/);

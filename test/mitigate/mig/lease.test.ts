@@ -116,7 +116,11 @@ test('without a guardian a killed holder is left to recover, and the result says
   child.kill('SIGKILL');
   await once(child, 'exit');
   assert.equal(machine.now(), MADE);
-  const [settled] = await mig.recover();
+  // Samplers let go of the GPU for its recovery as they did for the change.
+  const intents = new Set<string | undefined>();
+  const onStep = () => intents.add(readIntent(`gpu-${GPU}`)?.intent.split(' of ')[0]);
+  const [settled] = await mig.recover({ onStep });
+  assert.deepEqual([...intents], ['mig: recover']);
   assert.deepEqual(
     [settled?.state, settled?.outcome, machine.now()],
     ['abandoned', 'undone', FOUND],
