@@ -542,6 +542,8 @@ export interface Binding {
   startSampler(id: number, durationNs: number): bigint;
   /** Takes up to `most` batches, oldest first. */
   drainSampler(id: number, most: number): NativeBatch[];
+  /** Gives the memory behind an ArrayBuffer back at once: views of it are empty from then on. */
+  detachBuffer(buffer: ArrayBuffer): void;
   /** Two numbers per column: where its values and its validity bitmap begin; -1 for no bitmap. */
   samplerLayout(id: number, table: number, capacity: number): readonly number[];
   /** Names of a `name` or `nameId` column by code, from code `from`. */

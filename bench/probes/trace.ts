@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { monitor } from 'warpgauge';
 import { recordWith } from '#lib/monitor/recording/record';
+import { MiB } from '#lib/units';
 
 export interface TraceLine {
   readonly made: number;
@@ -24,6 +25,11 @@ export interface TraceLine {
 }
 
 const BLOCKED_MS = 1000;
+/**
+ * A sixty-fourth of it is one process's: 32,768 records, 16 ms at two million a second, where the default gives 4 ms. On two
+ * busy processors no thread of ours is scheduled in time for that.
+ */
+const BUFFER_BYTES = 256 * MiB;
 const LOOK_MS = 100;
 const FAKE = resolve('out/debug/fake');
 
@@ -50,6 +56,7 @@ async function main(out: string, seconds: number, rate: number, program: string)
         sources,
         command: [program, '--generate', String(made), '--rate', String(rate)],
         kinds: ['memcpy', 'kernel'],
+        bufferBytes: BUFFER_BYTES,
         output: 'stderr',
         env: {
           ...process.env,

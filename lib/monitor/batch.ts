@@ -1,4 +1,4 @@
-import type { Binding, NativeBatch, NativeTable } from '../addon.ts';
+import { type Binding, loadBinding, type NativeBatch, type NativeTable } from '../addon.ts';
 import type { Data, DataType, RecordBatch, Struct, Utf8, Vector } from '../arrow.ts';
 import {
   type ArrowLibrary,
@@ -35,6 +35,17 @@ function cellsOf(column: Column, buffer: ArrayBuffer, offset: number, rows: numb
     default:
       return new Uint8Array(buffer, offset, (rows + 7) >> 3); // bits
   }
+}
+
+const slabs = new WeakMap<RecordBatch, ArrayBuffer>();
+
+/**
+ * Gives the memory of a batch of native code back to its sampler at once, for whoever knows that nobody reads it any more:
+ * it is empty from then on. Batches of other origin stay as they are.
+ */
+export function giveBack(batch: RecordBatch): void {
+  const buffer = slabs.get(batch);
+  if (buffer !== undefined) loadBinding().detachBuffer(buffer);
 }
 
 /** One table of native code: turns its slabs into record batches and rows. */
@@ -110,7 +121,9 @@ export class NativeTableReader {
       const list = buffers as unknown as Data['buffers'];
       return new this.#arrow.Data(type, 0, rows, nulls, list, NO_CHILDREN, dictionary);
     });
-    return makeBatch(this.#arrow, this.info.schema, this.#rowType, rows, children);
+    const batch = makeBatch(this.#arrow, this.info.schema, this.#rowType, rows, children);
+    slabs.set(batch, buffer);
+    return batch;
   }
 
   /** The rows of a slab as plain values. */

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "core/table.h"
@@ -26,11 +27,19 @@ struct SlabLayout {
   static SlabLayout For(const TableSpec& table, uint32_t capacity);
 };
 
+class Slab;
+class TableOutlet;
+
 // Bytes of the slabs of one sampler that are not freed: its own (empty, being written, waiting to
 // be taken, waiting to be freed), and those that the consumer took and still refers to. Slabs
 // outlive their sampler and keep this alive. Any thread.
 class SlabAccount final : public Shared {
  public:
+  // Slabs that the consumer has done with, for the keeper to use again: their pages are there, and
+  // fresh ones cost more than all that is written into them. Until Close.
+  [[nodiscard]] std::vector<Slab*> TakeGivenBack();
+  // Frees what was given back; what comes later is freed by whoever brings it.
+  void Close();
   [[nodiscard]] int64_t own_bytes() const { return own_.load(std::memory_order_relaxed); }
   [[nodiscard]] int64_t delivered_bytes() const {
     return delivered_.load(std::memory_order_relaxed);
@@ -38,8 +47,15 @@ class SlabAccount final : public Shared {
 
  private:
   friend class Slab;
+  // Slabs that wait for the keeper; more are freed at once.
+  static constexpr size_t kMostGivenBack = 32;
+  [[nodiscard]] bool Keep(Slab* slab);
+
   std::atomic<int64_t> own_{0};
   std::atomic<int64_t> delivered_{0};
+  std::mutex mutex_;  // of the consumer's and the keeper's threads
+  std::vector<Slab*> given_back_;
+  bool is_closed_ = false;
 };
 
 // One 64-byte-aligned allocation with all columns and validity bitmaps of a batch in Arrow layout,
@@ -61,6 +77,11 @@ class Slab {
   [[nodiscard]] bool Release() { return references_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
   // From now on it is the consumer's, who calls this once, with the reference that he took over.
   void SetDelivered();
+  // Gives the consumer's reference up. With the last one the slab goes back to its sampler, or is
+  // freed where that has ended.
+  void GiveBack();
+  // As new, with one reference, for whoever owns it alone.
+  void Reset();
   // Frees a slab whose last reference Release gave up.
   static void Free(Slab* slab) { delete slab; }
 
@@ -81,6 +102,8 @@ class Slab {
   uint64_t missed_ = 0;
   // Links slabs that wait to be freed.
   Slab* next_ = nullptr;
+  // The table that it was made for; nullptr: nobody's. For the keeper alone.
+  TableOutlet* home_ = nullptr;
   // Rows [begin, end) of the last whole tick in this slab, as begin << 32 | end: latest() reads it
   // while the producer goes on writing later rows. 0: no whole tick yet.
   std::atomic<uint64_t> last_tick_{0};

@@ -31,7 +31,7 @@ void SlabDepot::RunKeeper(void* self) {
       continue;
     }
     if ((signals & kReady) != 0) depot->on_ready_(depot->argument_);
-    depot->FreeDiscarded();
+    depot->Reuse();
     if (!depot->serving_.load(std::memory_order_acquire)) continue;
     for (TableOutlet* outlet : depot->outlets_) outlet->Prepare();
   }
@@ -52,6 +52,19 @@ void SlabDepot::Discard(Slab* slab) {
   Poke();
 }
 
+void SlabDepot::Reuse() {
+  const auto reuse = [](Slab* slab) {
+    if (slab->home_ == nullptr || !slab->home_->Reuse(slab)) Slab::Free(slab);
+  };
+  Slab* slab = discarded_.exchange(nullptr, std::memory_order_acquire);
+  while (slab != nullptr) {
+    Slab* next = slab->next_;
+    reuse(slab);
+    slab = next;
+  }
+  for (Slab* one : account_->TakeGivenBack()) reuse(one);
+}
+
 void SlabDepot::FreeDiscarded() {
   Slab* slab = discarded_.exchange(nullptr, std::memory_order_acquire);
   while (slab != nullptr) {
@@ -59,6 +72,7 @@ void SlabDepot::FreeDiscarded() {
     Slab::Free(slab);
     slab = next;
   }
+  account_->Close();
 }
 
 void SlabDepot::EnforceBound() {

@@ -47,13 +47,22 @@ class SlabDepot {
   void AddReady(int64_t bytes) { ready_bytes_.fetch_add(bytes, std::memory_order_relaxed); }
   void SubtractReady(int64_t bytes) { ready_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
 
+  // Counts slabs that are kept to be used again; false, and not counted, beyond an eighth of the
+  // bound. The keeper's.
+  [[nodiscard]] bool AddSpare(int64_t bytes) {
+    if (bytes > 0 && spare_bytes_ + bytes > bound_bytes_ / 8) return false;
+    spare_bytes_ += bytes;
+    return true;
+  }
+
   [[nodiscard]] int64_t ready_bytes() const { return ready_bytes_.load(std::memory_order_relaxed); }
   [[nodiscard]] int64_t bound_bytes() const { return bound_bytes_; }
   // Of all slabs of its tables.
   [[nodiscard]] SlabAccount* account() const { return account_; }
   // Drops the oldest ready slabs of all tables while the bound is exceeded.
   void EnforceBound();
-  // Frees what Discard left.
+  // Frees what Discard left and what the consumer gave back, and takes nothing back any more. After
+  // StopKeeper.
   void FreeDiscarded();
 
  private:
@@ -63,12 +72,15 @@ class SlabDepot {
 
   static void RunKeeper(void* self);
   void Signal(uint32_t bits);
+  // Has slabs that nobody refers to used again by their tables, or frees them. The keeper's.
+  void Reuse();
 
   const int64_t bound_bytes_;
   SlabAccount* const account_;         // one reference
   std::vector<TableOutlet*> outlets_;  // read only where serving_ is true
   std::atomic<bool> serving_{false};
   std::atomic<int64_t> ready_bytes_{0};
+  int64_t spare_bytes_ = 0;  // the keeper's
   std::atomic<Slab*> discarded_{nullptr};
   std::atomic<uint32_t> signal_{0};
   void (*on_ready_)(void*) = nullptr;

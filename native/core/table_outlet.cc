@@ -10,6 +10,9 @@ namespace {
 // Event tables have no rate that says how many rows fill a batch: they start here and grow when
 // their slabs fill early.
 constexpr uint32_t kEventRows = 256;
+// They grow no further than this: a burst that is drained at once would make them as large as it
+// was, and what is used again stays in the caches where it is small.
+constexpr size_t kGrownBytes = size_t{4} << 20;
 
 }  // namespace
 
@@ -55,7 +58,13 @@ Slab* TableOutlet::TakeEmpty(uint32_t rows) {
   late_slabs_.store(late_slabs_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   depot_.Poke();
   const uint32_t capacity = std::max(rows, capacity_.load(std::memory_order_relaxed));
-  return Slab::Make(SlabLayout::For(table_, capacity), depot_.account());
+  return MakeSlab(capacity);
+}
+
+Slab* TableOutlet::MakeSlab(uint32_t capacity) {
+  Slab* slab = Slab::Make(SlabLayout::For(table_, capacity), depot_.account());
+  if (slab != nullptr) slab->home_ = this;
+  return slab;
 }
 
 void TableOutlet::HandOver(Slab* slab) {
@@ -70,7 +79,8 @@ void TableOutlet::HandOver(Slab* slab) {
   const bool filled_early = is_full && now_ns - slab->opened_ns_ < batch_ns_ / 2;
   if (filled_early) {
     const uint32_t capacity = slab->layout().capacity;
-    const uint32_t most = std::max(capacity, MaxCapacity());
+    const auto grown = static_cast<uint32_t>(std::max<size_t>(kGrownBytes / row_bytes_, 1));
+    const uint32_t most = std::max(capacity, std::min(grown, MaxCapacity()));
     const uint32_t twice = capacity > most / 2 ? most : 2 * capacity;
     if (twice > capacity_.load(std::memory_order_relaxed)) {
       capacity_.store(twice, std::memory_order_relaxed);
@@ -126,15 +136,36 @@ Slab* TableOutlet::TakePublished() {
 
 void TableOutlet::Prepare() {
   const uint32_t capacity = capacity_.load(std::memory_order_relaxed);
+  std::erase_if(spare_, [&](Slab* slab) {
+    const bool fits = slab->layout().capacity == capacity;
+    if (fits && empty_.full()) return false;
+    (void)depot_.AddSpare(-static_cast<int64_t>(slab->layout().bytes));
+    if (fits) {
+      slab->Reset();
+      (void)empty_.Push(slab, 0);
+    } else {
+      Slab::Free(slab);
+    }
+    return true;
+  });
   while (!empty_.full()) {
-    Slab* slab = Slab::Make(SlabLayout::For(table_, capacity), depot_.account());
+    Slab* slab = MakeSlab(capacity);
     if (slab == nullptr) return;
     (void)empty_.Push(slab, 0);
   }
 }
 
+bool TableOutlet::Reuse(Slab* slab) {
+  if (slab->layout().capacity != capacity_.load(std::memory_order_relaxed)) return false;
+  if (!depot_.AddSpare(static_cast<int64_t>(slab->layout().bytes))) return false;
+  spare_.push_back(slab);
+  return true;
+}
+
 void TableOutlet::FreeEmpty() {
   while (Slab* slab = empty_.Pop()) slab->Unref();
+  for (Slab* slab : spare_) Slab::Free(slab);
+  spare_.clear();
 }
 
 void TableOutlet::DropOldest() {

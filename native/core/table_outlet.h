@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "core/ring.h"
 #include "core/slab_depot.h"
@@ -41,6 +42,9 @@ class TableOutlet final : public SlabExchange {
 
   // Keeps two empty slabs ready; the keeper alone.
   void Prepare();
+  // Keeps a slab that nobody refers to for the next Prepare; false where it is of no use. The
+  // keeper alone.
+  [[nodiscard]] bool Reuse(Slab* slab);
   // Frees the empty slabs; when the keeper has ended.
   void FreeEmpty();
 
@@ -75,6 +79,7 @@ class TableOutlet final : public SlabExchange {
   static constexpr size_t kEmptySlots = 2;
 
   [[nodiscard]] uint32_t MaxCapacity() const;
+  Slab* MakeSlab(uint32_t capacity);
 
   const TableSpec table_;
   const int64_t batch_ns_;
@@ -84,6 +89,8 @@ class TableOutlet final : public SlabExchange {
   std::atomic<uint32_t> capacity_{1};
   Ring<Slab, kReadySlots> ready_;
   Ring<Slab, kEmptySlots> empty_;
+  // Used before, with pages that are there; the keeper's.
+  std::vector<Slab*> spare_;
 
   // The reader announces what it is about to use in `reading_`; the producer frees nothing that
   // stands there. One reader, so at most one slab waits in `retired_`.

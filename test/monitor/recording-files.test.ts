@@ -355,7 +355,10 @@ test('what a file takes beyond its cells: under 1.15x at 10 kHz, under 2x at 1 H
   ];
   for (const { columns, rows, batches, together, most } of cases) {
     const schema = counters(columns);
-    const file = await TableFile.create(folder(), schema, { holdMs: 3_600_000 });
+    const file = await TableFile.create(folder(), schema, {
+      holdMs: 3_600_000,
+      ownsBatches: false,
+    });
     for (let at = 1; at <= batches; at++) {
       await file.write(batchOf(schema, rows));
       if (at % together === 0) await file.flush(0);

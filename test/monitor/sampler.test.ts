@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { monitor, WarpgaugeError } from 'warpgauge';
 import {
+  type Data,
   nanoseconds,
   type RecordBatch,
   Table,
@@ -13,6 +14,7 @@ import {
   tableToIPC,
   type Vector,
 } from 'warpgauge/arrow';
+import { giveBack } from '#lib/monitor/batch';
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const block = (ms: number): void => {
@@ -35,6 +37,9 @@ async function collect(sampler: monitor.Sampler): Promise<{
   }
   return { batches, rows, dropped: lost };
 }
+
+const timesOf = (batch: RecordBatch): BigInt64Array =>
+  (batch.data.children[0] as Data).values as unknown as BigInt64Array;
 
 /** A folder in the place of /, for sources of this process; undone after the test. */
 function fakeRoot(t: TestContext, files: Readonly<Record<string, string>>): string {
@@ -160,7 +165,8 @@ describe('a sampler', () => {
     block(1500);
     const { undeliveredBytes, memoryBytes, deliveredBytes } = sampler.stats();
     assert.ok(undeliveredBytes <= 2 ** 20);
-    // Beside what waits: one batch being written, two prepared, each at most an eighth of the bound; and queues.
+    // Beside what waits: one batch being written, two prepared, one to be used again, each at most an eighth of the bound;
+    // and queues.
     assert.ok(memoryBytes > undeliveredBytes, `${memoryBytes} of ${undeliveredBytes}`);
     assert.ok(memoryBytes < 1.75 * 2 ** 20, `${memoryBytes}`);
     assert.equal(deliveredBytes, 0);
@@ -175,6 +181,30 @@ describe('a sampler', () => {
     assert.equal(dropped.get('vmstat'), droppedRows);
     assert.ok(sampler.stats().deliveredBytes > 0);
     assert.ok(sampler.stats().memoryBytes < 2 ** 18, `${sampler.stats().memoryBytes}`);
+  });
+
+  it('takes the memory of a batch back that its reader gave back, and no other', async () => {
+    const sampler = await monitor.sample({
+      sources: [monitor.vmstat({ intervalMs: 1 })],
+      batchMs: 10,
+    });
+    const kept: RecordBatch[] = [];
+    let given = 0;
+    for await (const { table, batch } of sampler) {
+      if (table !== 'vmstat') continue;
+      if (kept.length < 3) {
+        kept.push(batch);
+        continue;
+      }
+      giveBack(batch);
+      assert.equal(timesOf(batch).length, 0);
+      if (++given === 20) break;
+    }
+    await sampler.close();
+    const times = kept.flatMap((batch) => [...timesOf(batch)]);
+    assert.ok(times.length >= 3);
+    for (const [at, time] of times.entries())
+      assert.ok(at === 0 || time > (times[at - 1] as bigint));
   });
 
   it('loses nothing to a script that keeps all its batches', async () => {

@@ -1,10 +1,14 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cstring>
 #include <map>
+#include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "core/clock.h"
 #include "core/sampler_core.h"
 #include "sanitized.h"
 #include "test_sources.h"
@@ -288,6 +292,44 @@ TEST_CASE("memory is that of slabs in every state until they are taken, then it 
   CHECK(core->Statistics().delivered_bytes == last);
   core->Unref();
   taken.back()->Unref();  // outlives the sampler, and what counts it
+}
+
+TEST_CASE("a slab that its taker gave back is used again, empty") {
+  TestSourceState state;
+  States() = {{"again", &state}};
+  SamplerCore* core = Open({Ask(Works, "again", kMs)}, 10);
+  REQUIRE(core->Start(0).ok());
+  std::set<const uint8_t*> seen;
+  std::vector<Slab*> kept;
+  size_t again = 0;
+  const int64_t until_ns = MonotonicNs() + 10'000 * kMs;
+  while (again < 5 && MonotonicNs() < until_ns) {
+    size_t table = 0;
+    Slab* slab = core->Take(&table).slab;
+    if (slab == nullptr) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      continue;
+    }
+    REQUIRE(slab->rows_ > 0);
+    const size_t begin = slab->layout().columns[0].data;
+    const auto* times = reinterpret_cast<const int64_t*>(slab->base() + begin);
+    for (uint32_t row = 1; row < slab->rows_; row++) CHECK(times[row] > times[row - 1]);
+    for (uint32_t row = slab->rows_; row < slab->layout().capacity; row++) CHECK(times[row] == 0);
+    again += seen.insert(slab->base()).second ? 0 : 1;
+    std::memset(slab->base(), 0xFF, slab->layout().bytes);
+    slab->GiveBack();
+  }
+  CHECK(again == 5);
+  core->Stop();
+  for (size_t table = 0;;) {
+    Slab* slab = core->Take(&table).slab;
+    if (slab == nullptr) break;
+    kept.push_back(slab);
+  }
+  if (!kept.empty()) kept.front()->GiveBack();  // nobody would use it any more
+  CHECK(DrainRows(core, 0) == 0);
+  core->Unref();
+  for (size_t i = 1; i < kept.size(); i++) kept[i]->GiveBack();
 }
 
 TEST_CASE("the last tick has no entity that vanished, and grows without loss") {

@@ -194,7 +194,8 @@ export class RecordingPart {
     }
     for (const info of [...tables, ...[...this.#own.values()].map((own) => own.info)]) {
       if (this.#written.has(info.name)) continue; // the sampler has marks and states too
-      const options = { holdMs: patienceOf(info.name, holdMs) };
+      // A flight recorder keeps what it dumps.
+      const options = { holdMs: patienceOf(info.name, holdMs), ownsBatches: live };
       const file = await TableFile.create(join(dir, fileOf(info.name)), info.schema, options);
       this.#written.set(info.name, { info, file, sha256: null });
     }
@@ -246,7 +247,10 @@ export class RecordingPart {
     if (!this.#own.has('action')) {
       const own = actionTable();
       const path = join(this.dir, fileOf('action'));
-      const file = await TableFile.create(path, own.info.schema, { holdMs: 0 });
+      const file = await TableFile.create(path, own.info.schema, {
+        holdMs: 0,
+        ownsBatches: false,
+      });
       this.#own.set('action', own);
       this.#written.set('action', { info: own.info, file, sha256: null });
     }

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { RecordBatch, Schema } from '../../arrow.ts';
+import { giveBack } from '../batch.ts';
 import { mergeBatches } from './merge-batches.ts';
 import { outputError } from './output-error.ts';
 import { StreamSerializer } from './stream-serializer.ts';
@@ -13,6 +14,8 @@ const FEW_ROWS = 10;
 export interface TableFileOptions {
   /** Longest time that a batch of few rows waits for more, ms; 0: each batch is written as it comes. */
   readonly holdMs: number;
+  /** Whether the batches are the file's alone: their memory goes back when they are written. */
+  readonly ownsBatches: boolean;
 }
 
 /** Writes all of `buffers` at `position`; the kernel may take less than it was given. */
@@ -47,27 +50,26 @@ export class TableFile {
   /** Rows and bytes that are in the file. */
   rows = 0;
   bytes = 0;
-  /** Bytes of the cells alone, as they lie in memory: what `bytes` is to be compared with. */
   readonly #file: FileHandle;
   readonly #schema: Schema;
-  readonly #holdMs: number;
+  readonly #options: TableFileOptions;
   readonly #serializer = new StreamSerializer();
   readonly #hash: Hash = createHash('sha256');
   #held: RecordBatch[] = [];
   #heldRows = 0;
   #heldSince = 0;
 
-  private constructor(path: string, file: FileHandle, schema: Schema, holdMs: number) {
+  private constructor(path: string, file: FileHandle, schema: Schema, options: TableFileOptions) {
     this.path = path;
     this.#file = file;
     this.#schema = schema;
-    this.#holdMs = holdMs;
+    this.#options = options;
   }
 
   /** Makes the file and writes the schema. */
   static async create(path: string, schema: Schema, options: TableFileOptions): Promise<TableFile> {
     try {
-      const table = new TableFile(path, await open(path, 'wx'), schema, options.holdMs);
+      const table = new TableFile(path, await open(path, 'wx'), schema, options);
       await table.#append(table.#serializer.begin(schema), 0);
       return table;
     } catch (cause) {
@@ -81,7 +83,7 @@ export class TableFile {
     if (this.#held.length === 0) this.#heldSince = performance.now();
     this.#held.push(batch);
     this.#heldRows += batch.numRows;
-    if (batch.numRows < FEW_ROWS) return this.flush(this.#holdMs);
+    if (batch.numRows < FEW_ROWS) return this.flush(this.#options.holdMs);
     return this.flush(0);
   }
 
@@ -93,11 +95,12 @@ export class TableFile {
     this.#held = [];
     this.#heldRows = 0;
     await this.#append(this.#serializer.serialize(mergeBatches(this.#schema, held)), rows);
+    if (this.#options.ownsBatches) held.forEach(giveBack);
   }
 
   /** flush with the table's own patience: for the recorder's timer. */
   flushOld(): Promise<void> {
-    return this.flush(this.#holdMs);
+    return this.flush(this.#options.holdMs);
   }
 
   /** Writes what is kept back and the end of the stream; returns the SHA-256 of the file. */

@@ -53,6 +53,7 @@ TraceClock::News TraceClock::Add(const wg_record& pair) {
     // All pairs are of one clock, or none can be joined to the next.
     pairs_.clear();
     news.is_foreign = is_foreign_ = true;
+    is_in_order_ = false;
   }
   pairs_.push_back(made);
   if (pairs_.size() > kKept) pairs_.erase(pairs_.begin(), pairs_.begin() + kKept / 2);
@@ -62,6 +63,7 @@ TraceClock::News TraceClock::Add(const wg_record& pair) {
   const int64_t shift = Plus(Difference(made.cupti_ns, last.cupti_ns), -elapsed);
   if (std::abs(shift) > std::max(kLeastStepNs + bracket, elapsed / kMostSlew)) {
     pairs_.back().after_step = true;
+    is_in_order_ = false;
     news.step_ns = shift;
   }
   return news;
@@ -88,6 +90,13 @@ int64_t TraceClock::ToMonotonic(uint64_t cupti_ns) const {
     const int64_t last_ns = newest.monotonic_ns - pairs_[pairs_.size() - 2].monotonic_ns;
     if (beyond <= std::max(kLeastAheadNs, 2 * last_ns)) return Beyond(cupti_ns);
   }
+  const auto is_between = [&](size_t i) {
+    return cupti_ns >= pairs_[i - 1].cupti_ns && cupti_ns <= pairs_[i].cupti_ns;
+  };
+  // A reader that is behind asks for thousands of times between the same two pairs.
+  if (is_in_order_ && last_ > 0 && last_ < pairs_.size() && is_between(last_)) {
+    return Along(pairs_[last_ - 1], pairs_[last_], cupti_ns);
+  }
   for (size_t i = pairs_.size() - 1; i > 0; i--) {
     const Pair& from = pairs_[i - 1];
     const Pair& to = pairs_[i];
@@ -97,7 +106,8 @@ int64_t TraceClock::ToMonotonic(uint64_t cupti_ns) const {
       if (before >= from.monotonic_ns && before <= to.monotonic_ns) return before;
       const int64_t after = Plus(to.monotonic_ns, Difference(cupti_ns, to.cupti_ns));
       if (after >= from.monotonic_ns && after <= to.monotonic_ns) return after;
-    } else if (cupti_ns >= from.cupti_ns && cupti_ns <= to.cupti_ns) {
+    } else if (is_between(i)) {
+      last_ = i;
       return Along(from, to, cupti_ns);
     }
   }

@@ -42,6 +42,9 @@ class TraceClock {
   std::vector<Pair> pairs_;
   int64_t best_bracket_ns_ = INT64_MAX;
   bool is_foreign_ = false;
+  // No step and no foreign clock: a time lies between two neighbours only.
+  bool is_in_order_ = true;
+  mutable size_t last_ = 0;  // the younger of the pairs that the last answer lay between
 };
 
 }  // namespace warpgauge

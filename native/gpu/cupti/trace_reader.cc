@@ -143,6 +143,9 @@ void TraceReader::Loop() {
     look_missed_.fetch_add(static_cast<uint64_t>(passed - next), std::memory_order_relaxed);
     next = passed + 1;
     LookAround(now_ns);
+    // What a lane has beyond its share of a look must not wait for the next one: it may be full by
+    // then.
+    while (is_behind_ && !stop_.load(std::memory_order_acquire)) LookAround(MonotonicNs());
     look_ticks_.fetch_add(1, std::memory_order_relaxed);
     looks_.Record(MonotonicNs() - now_ns);
   }
@@ -224,14 +227,15 @@ void TraceReader::RemoveFiles() {
 }
 
 void TraceReader::DrainAll() {
+  is_behind_ = false;
   for (Lane& lane : lanes_) {
     if (!lane.in_use) {
       if (lane.reader->State() < WG_LANE_ATTACHED) continue;
       Adopt(lane);
     }
-    DrainOne(lane, kMostPerLook);
+    is_behind_ = DrainOne(lane, kMostPerLook) || is_behind_;
   }
-  for (const auto& lane : files_) DrainOne(*lane, kMostPerLook);
+  for (const auto& lane : files_) is_behind_ = DrainOne(*lane, kMostPerLook) || is_behind_;
 }
 
 // False when there is nothing left.

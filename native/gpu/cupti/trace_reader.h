@@ -123,6 +123,7 @@ class TraceReader final : public Shared {
   StateSink* states_;
   std::mutex mutex_;
   bool is_abandoned_ = false;
+  bool is_behind_ = false;  // the last look left something in a lane
 
   TraceRows rows_;
   std::array<TableWriter*, kTraceTables> writers_{};
