@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NEEDS_FORKS, sweep } from './crash-sweep.js';
+import { SimulatedMig } from './simulated-mig.js';
 
 const BEFORE = 'mode 1 19@4:1@0 9@0:1@0+1@1';
 const AFTER = 'mode 1 14@0:2@0 19@4:1@0';
@@ -11,9 +12,8 @@ test('killed at every point: other instances, one with two compute instances', {
   ...NEEDS_FORKS,
 }, async (t) => {
   const done = await sweep({
-    given: { instances: ['9@0:1@0+1@1', '19@4:1@0'] },
-    want: { '2g.20gb': 1, '1g.10gb': 1 },
-    enabled: true,
+    machine: () => new SimulatedMig({ instances: ['9@0:1@0+1@1', '19@4:1@0'] }),
+    request: { want: { '2g.20gb': 1, '1g.10gb': 1 } },
   });
   assert.deepEqual([done.before, done.after], [BEFORE, AFTER]);
   assert.equal(done.mutating, 5, 'no more changes than the difference');

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NEEDS_FORKS, sweep } from './crash-sweep.js';
+import { SimulatedMig } from './simulated-mig.js';
 
 const BEFORE = 'mode 1 19@2:1@0';
 const AFTER = 'mode 0';
@@ -11,9 +12,8 @@ test('killed at every point: MIG switched off where the mode ends with the drive
   ...NEEDS_FORKS,
 }, async (t) => {
   const done = await sweep({
-    given: { instances: ['19@2:1@0'], script: 'nvml.0.mig_lasts = 0' },
-    want: {},
-    enabled: false,
+    machine: () => new SimulatedMig({ instances: ['19@2:1@0'], script: 'nvml.0.mig_lasts = 0' }),
+    request: { want: {}, enabled: false },
   });
   assert.deepEqual([done.before, done.after], [BEFORE, AFTER]);
   assert.equal(done.mutating, 3, 'no more changes than the difference');

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NEEDS_FORKS, sweep } from './crash-sweep.js';
+import { SimulatedMig } from './simulated-mig.js';
 
 const BEFORE = 'mode 0';
 const AFTER = 'mode 1 9@4:3@0';
@@ -11,13 +12,13 @@ test('killed at every point: MIG switched on by a reset, as on an A100', {
   ...NEEDS_FORKS,
 }, async (t) => {
   const done = await sweep({
-    given: {
-      board: 'A100-80',
-      mode: false,
-      script: 'nvml.0.mig_reset = 1\nnvml.mig_without_reset = 0\nnvml.0.mig_lasts = 1',
-    },
-    want: { '3g.40gb': 1 },
-    enabled: true,
+    machine: () =>
+      new SimulatedMig({
+        board: 'A100-80',
+        mode: false,
+        script: 'nvml.0.mig_reset = 1\nnvml.mig_without_reset = 0\nnvml.0.mig_lasts = 1',
+      }),
+    request: { want: { '3g.40gb': 1 } },
   });
   assert.deepEqual([done.before, done.after], [BEFORE, AFTER]);
   assert.equal(done.mutating, 3, 'no more changes than the difference');

@@ -1,4 +1,4 @@
-// Runs one scenario of MIG again and again, kills it at another point each time, and has what is left recovered. What must
+// Runs one scenario of MIG, or of power, again and again, kills it at another point each time, and has what is left recovered. What must
 // hold then is asserted in the crash-*.test.ts.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -7,11 +7,11 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { ForkRequest, ForkTold } from '../../children/mig-forks.js';
+import type { ForkRequest, ForkTold } from '../../children/gpu-forks.js';
 import { NEEDS_FAKE } from '../../monitor/gpu-fake.js';
-import { type Given, SimulatedMig } from './simulated-mig.js';
+import type { SimulatedMig } from './simulated-mig.js';
 
-const CHILD = fileURLToPath(new URL('../../children/mig-forks.js', import.meta.url));
+const CHILD = fileURLToPath(new URL('../../children/gpu-forks.js', import.meta.url));
 const FORK = fileURLToPath(new URL('../../../../debug/fake/fork.node', import.meta.url));
 
 export const NEEDS_FORKS: { readonly skip?: string } = existsSync(FORK)
@@ -19,9 +19,12 @@ export const NEEDS_FORKS: { readonly skip?: string } = existsSync(FORK)
   : { skip: 'fork.node is not built (node scripts/setup.mjs --tests)' };
 
 export interface Scenario {
-  readonly given: Given;
-  readonly want: Readonly<Record<string, number>>;
-  readonly enabled: boolean;
+  /** Makes the Simulated GPU, of which `now()` tells the state. */
+  readonly machine: () => SimulatedMig;
+  /** What is applied: `want` and `enabled`, or `power`. */
+  readonly request: Omit<ForkRequest, 'action' | 'dieAt' | 'log'>;
+  /** The call that changes the GPU after whose effect most is left to undo. Default: the last. */
+  readonly worst?: number;
 }
 
 /** Where a process is killed: around the n-th call that changes the GPU, or before the n-th call on files and locks. */
@@ -122,10 +125,10 @@ class Lane {
   readonly forks: Worker;
   readonly judge: Worker;
 
-  constructor({ given, want, enabled }: Scenario) {
-    this.machine = new SimulatedMig(given);
+  constructor({ machine, request }: Scenario) {
+    this.machine = machine();
     this.begin = this.machine.snapshot();
-    const first: ForkRequest = { action: 'apply', want, enabled };
+    const first: ForkRequest = { ...request, action: 'apply' };
     this.forks = new Worker(FLAGS, JSON.stringify(first), FORK);
     this.judge = new Worker([], JSON.stringify(first));
   }
@@ -185,7 +188,6 @@ async function judge(lane: Lane, name: string, rebooted: boolean): Promise<Crash
 
 /** Kills the scenario at every point, and then `recover` at every point of its own. */
 export async function sweep(scenario: Scenario): Promise<Sweep> {
-  const { want, enabled } = scenario;
   const lanes = [new Lane(scenario), new Lane(scenario)];
   const crashes: Crash[] = [];
   let killed = 0;
@@ -193,7 +195,7 @@ export async function sweep(scenario: Scenario): Promise<Sweep> {
   try {
     await Promise.all(lanes.map((lane) => lane.ready()));
     const [first] = lanes as [Lane];
-    const apply = { action: 'apply', want, enabled } as const;
+    const apply = { ...scenario.request, action: 'apply' } as const;
     const before = first.machine.now();
     const whole = (await first.forks.run({ ...apply, log: true })) as ForkTold;
     const after = first.machine.now();
@@ -237,7 +239,7 @@ export async function sweep(scenario: Scenario): Promise<Sweep> {
     });
 
     // After the crash that leaves most to undo recover is killed at every point of its own.
-    const last: Point = { moment: 'die_effect', nth: mutating };
+    const last: Point = { moment: 'die_effect', nth: scenario.worst ?? mutating };
     const lefts = new Map<Lane, () => void>();
     for (const lane of lanes) {
       lane.begin();

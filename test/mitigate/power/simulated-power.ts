@@ -30,6 +30,10 @@ export class SimulatedPower extends SimulatedMig {
     return `limit ${limitText} persistence ${on} sm ${lock(mhz.slice(0, 2))} memory ${lock(mhz.slice(2))}`;
   }
 
+  override now(): string {
+    return this.held();
+  }
+
   /** Somebody else sets something, with another program. */
   interfere(to: PowerState, gpu = 0): void {
     const lines = readFileSync(this.state, 'utf8')

@@ -10,12 +10,17 @@ import { createInterface } from 'node:readline';
 import { loadBinding } from '#lib/addon';
 import { mig } from '#lib/mitigate/mig';
 import { applyMig } from '#lib/mitigate/mig/apply';
+import { power } from '#lib/mitigate/power';
+import type { PowerTarget } from '#lib/mitigate/power/plan';
+import { settle } from '#lib/mitigate/transaction/settle';
 
 /** What a fork is to do. */
 export interface ForkRequest {
   readonly action: 'apply' | 'recover' | 'judge';
   readonly want?: Readonly<Record<string, number>>;
   readonly enabled?: boolean;
+  /** In place of a layout: power and clocks are set, and put back. */
+  readonly power?: PowerTarget;
   readonly dieAt?: number;
   /** Whether its calls of the driver are in the log; those of the second recover of `judge` always are. */
   readonly log?: boolean;
@@ -42,7 +47,11 @@ const say = (value: unknown): void => {
   writeSync(1, `${JSON.stringify(value)}\n`);
 };
 
-async function apply({ want = {}, enabled = true }: ForkRequest): Promise<void> {
+async function apply({ want = {}, enabled = true, power: target }: ForkRequest): Promise<void> {
+  if (target !== undefined) {
+    const change = await (await power.plan(target)).apply({ guardian: false });
+    return await change.undo();
+  }
   const plan = await mig.plan({ instances: want, enabled });
   await applyMig(plan, { allow: ['mode', 'reset'], announceMs: 0, waitMs: 0 });
 }
@@ -56,11 +65,11 @@ async function work(request: ForkRequest): Promise<object> {
     await apply(request);
     return {};
   }
-  const settled = await mig.recover({ patienceMs: 0 });
+  const settled = await settle('recover', { patienceMs: 0 });
   if (action === 'recover') return {};
   fs.writeFileSync(log, ''); // what is then in it, the second one did
   process.env[LOG] = log;
-  const again = await mig.recover({ patienceMs: 0 });
+  const again = await settle('recover', { patienceMs: 0 });
   await mig.status(); // the driver notices a reboot when it is asked
   return {
     outcomes: settled.map(({ outcome, error }) => error?.message ?? outcome),
@@ -114,7 +123,7 @@ async function forkEach(path: string): Promise<void> {
   const { fork, getpid, wait } = createRequire(import.meta.url)(path) as ForkAddon;
   // What is loaded and compiled here need not be in each fork. The parent puts back what this changes.
   await apply(JSON.parse(first) as ForkRequest);
-  await mig.recover();
+  await settle('recover');
   await mig.status();
   // Not from inside a callback of the poll: its descriptor is another one in a fork.
   await new Promise((resolve) => setImmediate(resolve));
