@@ -52,17 +52,23 @@ function p99Late(times: readonly bigint[]): number {
   const interval = INTERVAL_MS * 1e6;
   const first = times[0] as bigint;
   const since = times.map((time) => Number(time - first));
-  // The deadlines are a grid whose origin no row tells: that of the ticks that were least late.
-  const phases = since.map((ns) => ns - Math.round(ns / interval) * interval);
-  const origin = phases.reduce((a, b) => Math.min(a, b), 0);
+  // The deadlines are a grid whose origin no row tells: that of the ticks that were least late. Seen from the middle one,
+  // and not from the earliest: a tick that is late by more than half an interval looks like an early one.
+  const phaseFrom = (origin: number) =>
+    since.map((ns) => ns - origin - Math.round((ns - origin) / interval) * interval);
+  const middle = quantile(phaseFrom(0), 0.5);
+  const origin = middle + quantile(phaseFrom(middle), 0.02);
   const late: number[] = [];
   let next = 0;
   for (const ns of since) {
     late.push(ns - origin - next * interval);
-    next = Math.floor((ns - origin) / interval) + 1;
+    next = Math.floor((ns - origin) / interval + 0.1) + 1;
   }
-  late.sort((a, b) => a - b);
-  return late[Math.floor((late.length - 1) * 0.99)] as number;
+  return quantile(late, 0.99);
+}
+
+function quantile(values: readonly number[], q: number): number {
+  return values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) * q)] as number;
 }
 
 function checkPcie(

@@ -19,6 +19,11 @@ constexpr int64_t kIdlePeriodNs = 500 * kMs;
 constexpr int64_t kShortestDeadlineNs = 1000 * kMs;
 constexpr int64_t kFirstCallDeadlineNs = 10'000 * kMs;  // the first touch of a GPU initializes it
 constexpr int64_t kLeastWaitNs = 5 * kMs;
+// What a tick of the fast table would notice, how often its end is looked for, and how long a dear
+// call waits for one at most.
+constexpr double kGapCostNs = 200'000;
+constexpr int64_t kGapStepNs = 200'000;
+constexpr int64_t kLongestGapWaitNs = 50 * kMs;
 constexpr size_t kMostAbandoned = 32;
 
 const char* ThreadName(WorkerRole role) {
@@ -282,9 +287,12 @@ bool NvmlSession::BeginMetric(NvmlWorker& worker,
                               GpuTarget& target,
                               size_t metric,
                               int64_t tick_ns) {
-  const std::unique_lock<std::mutex> lock(mutex_);
-  if (worker.abandoned || stop_ || quiet_ || target.gone) return false;
-  if (target.device->state != GpuState::kOk) return false;
+  std::unique_lock<std::mutex> lock(mutex_);
+  const auto may_call = [&] {
+    const bool is_on = !worker.abandoned && !stop_ && !quiet_ && !target.gone;
+    return is_on && target.device->state == GpuState::kOk;
+  };
+  if (!may_call()) return false;
   MetricState& state = target.metrics[metric];
   if (state.given_up != kNvmlSuccess) return false;
   int64_t deadline_ns = kFirstCallDeadlineNs;
@@ -302,6 +310,10 @@ bool NvmlSession::BeginMetric(NvmlWorker& worker,
       if (wait_ns > 0) return false;
       state.waiting_since_ns = 0;
     }
+    if (worker.role == WorkerRole::kSlow) {
+      WaitForGap(lock, state.cost.calls() == 0 ? state.probed_ns : state.cost.QuantileNs(0.9));
+      if (!may_call()) return false;
+    }
     state.next_due_ns = tick_ns + state.interval_ns;
     deadline_ns =
         std::max(kShortestDeadlineNs, static_cast<int64_t>(20 * state.cost.QuantileNs(0.99)));
@@ -313,6 +325,36 @@ bool NvmlSession::BeginMetric(NvmlWorker& worker,
   worker.call_start_ns = MonotonicNs();
   worker.call_deadline_ns = worker.call_start_ns + deadline_ns;
   return true;
+}
+
+void NvmlSession::WaitForGap(std::unique_lock<std::mutex>& lock, double cost_ns) {
+  if (cost_ns < kGapCostNs) return;
+  const int64_t begin_ns = MonotonicNs();
+  for (;;) {
+    int64_t next_ns = INT64_MAX;
+    int64_t interval_ns = INT64_MAX;
+    constexpr auto kMain = static_cast<size_t>(GpuTable::kMain);
+    for (const GpuSubscription* subscription : subscriptions_) {
+      const int64_t interval = subscription->request.interval_ns[kMain];
+      const GpuSubscription::Cadence& cadence = subscription->cadence[kMain];
+      if (!subscription->active || subscription->paused || interval <= 0) continue;
+      if (cadence.next >= cadence.last) continue;
+      next_ns = std::min(next_ns, subscription->start_ns + cadence.next * interval);
+      interval_ns = std::min(interval_ns, interval);
+    }
+    const int64_t now_ns = MonotonicNs();
+    const auto cost = static_cast<int64_t>(cost_ns);
+    // No gap is wide enough, or there was none for a whole round: the call comes first.
+    if (next_ns == INT64_MAX || cost >= interval_ns * 3 / 4) return;
+    if (now_ns - begin_ns >= std::min(2 * interval_ns, kLongestGapWaitNs)) return;
+    if (!fast_reading_ && now_ns + cost <= next_ns) return;
+    const int64_t step_ns = fast_reading_ ? kGapStepNs : std::max(next_ns - now_ns, kGapStepNs);
+    const uint32_t seen = wake_.load(std::memory_order_acquire);
+    lock.unlock();
+    FutexWait(wake_, seen, now_ns + step_ns);
+    lock.lock();
+    if (stop_) return;
+  }
 }
 
 bool NvmlSession::End(NvmlWorker& worker,

@@ -254,6 +254,10 @@ class NvmlSession : public Shared {
   void Wake();
   // A call that may be made now: notes it for the supervisor. False: leave it.
   bool Begin(NvmlWorker& worker, GpuDevice* device, const char* name, int64_t deadline_ns);
+  // Dear calls of the slow thread hold a lock of the driver for milliseconds, and those of the fast
+  // thread then wait for it: they are made just after a tick of the fast table, where they fit
+  // before the next. Gives `lock` up meanwhile.
+  void WaitForGap(std::unique_lock<std::mutex>& lock, double cost_ns);
   bool BeginMetric(NvmlWorker& worker, GpuTarget& target, size_t metric, int64_t tick_ns);
   // False when the thread was left behind meanwhile: it must touch nothing more and end. The mutex
   // is held by `lock` when true.
@@ -316,6 +320,7 @@ class NvmlSession : public Shared {
   std::atomic<bool> wake_devices_{false};
   std::atomic<uint32_t> wake_{0};
   bool stop_ = false, quiet_ = false;
+  bool fast_reading_ = false;  // a tick of the fast table is under way
   bool ready_ = false;
   std::atomic<uint32_t> ready_word_{0};
   Status failure_;

@@ -104,6 +104,7 @@ void NvmlSession::RunDueTicks(NvmlWorker& worker, int64_t now_ns) {
         due[count++] = {subscription, i};
       }
     }
+    if (worker.role == WorkerRole::kFast) fast_reading_ = count != 0;
   }
   for (size_t i = 0; i < kGpuTables; i++) {
     if (ticks_ns[i] == 0) continue;
@@ -125,6 +126,10 @@ void NvmlSession::RunDueTicks(NvmlWorker& worker, int64_t now_ns) {
         WriteValueRows(*due[j].subscription, table, now_ns);
       }
     }
+  }
+  if (worker.role == WorkerRole::kFast) {
+    const std::unique_lock<std::mutex> lock(mutex_);
+    fast_reading_ = false;
   }
   if (worker.role != WorkerRole::kSlow) return;
   // Calls of the fast table that are too dear for its thread.
