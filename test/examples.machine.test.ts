@@ -5,6 +5,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { COPIES, FAKE_ENV, NEEDS_FAKE } from './monitor/trace-fake.js';
 
 const folder = fileURLToPath(new URL('../examples/', import.meta.url));
 const programs = readdirSync(folder).filter((name) => name.endsWith('.js'));
@@ -25,3 +26,13 @@ for (const program of programs) {
     assert.ok(run.stdout.length > 20, run.stdout);
   });
 }
+
+test('monitor-trace.js sees the copies of a CUDA program (Simulated)', NEEDS_FAKE, () => {
+  const run = spawnSync(process.execPath, [join(folder, 'monitor-trace.js'), COPIES], {
+    encoding: 'utf8',
+    env: FAKE_ENV,
+  });
+  assert.equal(run.status, 0, run.stderr);
+  assert.match(run.stdout, /^HtoD: \d+ bytes$/m);
+  assert.match(run.stdout, /cuda_copies ended with 0$/m);
+});

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import type { monitor } from 'warpgauge';
+import { monitor } from 'warpgauge';
 import { COPIES, FAKE_ENV, NEEDS_FAKE } from '../monitor/trace-fake.js';
 import { MAIN, warpgauge } from './run.js';
 
@@ -187,3 +187,28 @@ test(
     assert.equal(end, 'interrupted');
   },
 );
+
+test('--pm-sampling samples the counters beside, on the same clock', NEEDS_FAKE, async () => {
+  const dir = folder();
+  const run = warpgauge(
+    ['trace', '--pm-sampling', '--json', '--out', dir, '--', COPIES, '--sleep', '100'],
+    FAKE_ENV,
+  );
+  assert.equal(run.code, 0, run.stderr);
+  const recording = await monitor.openRecording(dir);
+  const times = async (name: string): Promise<bigint[]> => {
+    const table = await recording.table(name);
+    const pieces = table.getChild('time')?.data ?? [];
+    return pieces.flatMap(({ values }) => [...(values as unknown as BigInt64Array)]);
+  };
+  const [copies, samples] = [await times('cuda.memcpy'), await times('pm-sampling')];
+  assert.equal(
+    copies.length,
+    validated(run.stdout).directions.reduce((sum, one) => sum + one.copies, 0),
+  );
+  assert.ok(samples.length >= 50, `${samples.length} of about 100 at 1 kHz`);
+  const inside = copies.filter(
+    (time) => time >= (samples[0] ?? 0n) && time <= (samples.at(-1) ?? 0n),
+  );
+  assert.ok(inside.length > 0, 'no copy lies between the first sample and the last');
+});
