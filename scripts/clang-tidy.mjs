@@ -9,19 +9,37 @@ import { extname, join } from 'node:path';
 
 const BATCH = 12;
 
-/** Names that two files of one batch must not both have: what stands at the beginning of a line of them. */
+const known = new Map();
+
+/**
+ * What stands at the beginning of a line of a file and of the headers of ours that it includes: names, each with the
+ * file that has it. Two files of one batch must not have a name from different places.
+ */
 function namesOf(file) {
+  if (known.has(file)) return known.get(file);
+  const names = new Map();
+  known.set(file, names);
   const text = readFileSync(file, 'utf8');
+  for (const [, header] of text.matchAll(/^#include "([^"]+)"/gm)) {
+    const path = join('native', header);
+    if (existsSync(path)) for (const [name, place] of namesOf(path)) names.set(name, place);
+  }
   const patterns = [
     /^#define (\w+)/gm,
-    /^(?:struct|class|union|enum(?: class)?) (\w+)/gm,
+    /^(?:struct|class|union|enum(?: class)?) (\w+)(?!.*;$)/gm,
     /^using (\w+) =/gm,
-    // Functions and constants; members of classes (A::B) are not of the file.
-    /^(?!return|using|namespace|else|typedef)[A-Za-z_][\w:<>,*& ]*[ *&](\w+)\s*(?:\(|\[|\{|=|;)/gm,
+    /^(?:inline )?(?:static )?constexpr [\w:<>,* ]*[ *](\w+)\s*(?:\[|\{|=)/gm,
   ];
-  return new Set(
-    patterns.flatMap((pattern) => [...text.matchAll(pattern)].map(([, name]) => name)),
-  );
+  // Functions; members of classes (A::B) are not of the file, and headers declare what others define.
+  if (extname(file) !== '.h') {
+    patterns.push(
+      /^(?!return|using|namespace|else|typedef)[A-Za-z_][\w:<>,*& ]*[ *&](\w+)\s*(?:\(|\[|\{|=|;)/gm,
+    );
+  }
+  for (const pattern of patterns) {
+    for (const [, name] of text.matchAll(pattern)) names.set(name, file);
+  }
+  return names;
 }
 
 /** Batches of files that have the same flags, and no name in common. */
@@ -35,14 +53,14 @@ function batchesOf(commands) {
       batch.flags === flags &&
       extname(batch.files[0]) === extname(file) &&
       batch.files.length < BATCH &&
-      ![...names].some((name) => batch.names.has(name));
+      ![...names].some(([name, place]) => (batch.names.get(name) ?? place) !== place);
     let batch = batches.find(fits);
     if (batch === undefined) {
-      batch = { flags, files: [], names: new Set() };
+      batch = { flags, files: [], names: new Map() };
       batches.push(batch);
     }
     batch.files.push(file);
-    for (const name of names) batch.names.add(name);
+    for (const [name, place] of names) batch.names.set(name, place);
   }
   return batches;
 }

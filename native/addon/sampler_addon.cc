@@ -346,13 +346,13 @@ Napi::Value DrainSampler(const Napi::CallbackInfo& info) {
 // Garbage collection knows nothing of the size of a slab and comes late: at 200 MB/s a gigabyte
 // waits for it.
 Napi::Value DetachBuffer(const Napi::CallbackInfo& info) {
-  const napi_env env = info.Env();
-  if (info.Length() == 0) return info.Env().Undefined();
+  const Napi::Env env = info.Env();
+  if (info.Length() == 0) return env.Undefined();
   bool is_buffer = false;
   if (napi_is_arraybuffer(env, info[0], &is_buffer) == napi_ok && is_buffer) {
     napi_detach_arraybuffer(env, info[0]);
   }
-  return info.Env().Undefined();
+  return env.Undefined();
 }
 
 // TypeScript: samplerLayout(id: number, table: number, capacity: number): readonly number[]

@@ -1,8 +1,10 @@
 // The source `pm-sampling` over the fake CUPTI: rates, times, losses, refusals, hangs.
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -16,6 +18,7 @@
 #include "gpu/cupti/pm_claims.h"
 #include "gpu/cupti/pm_clock.h"
 #include "gpu/cupti/pm_source.h"
+#include "gpu/nvml/mig_intent.h"
 #include "row_recorder.h"
 #include "sanitized.h"
 
@@ -76,8 +79,10 @@ class Running {
   explicit Running(int64_t interval_ns = kMs,
                    int64_t duration_ns = 0,
                    Options options = {},
-                   bool start = true) {
+                   bool start = true,
+                   const std::string& root = "") {
     SourceRequest request;
+    request.root = root;
     request.name = request.instance = "pm-sampling";
     request.interval_ns = interval_ns;
     request.options = std::move(options);
@@ -482,6 +487,36 @@ TEST_CASE("paused: the hardware stops, no rows, and nothing counts as lost") {
   }
   CHECK(after >= 100);
   if (!running.starved()) CHECK(running.source->ticks()[0].missed - before.missed < 200);
+}
+
+TEST_CASE(
+    "an announced change of MIG: the counters are given back within a second, and taken again") {
+  char root[] = "/tmp/warpgauge-pm-yield-XXXXXX";
+  REQUIRE(mkdtemp(root) != nullptr);
+  const std::string folder = std::string(root) + "/run/warpgauge";
+  REQUIRE(std::system(("mkdir -p " + folder).c_str()) == 0);
+  const std::string path = folder + "/gpu-" + kFirstGpu + ".lock";
+  const FakeDriver driver("");
+  Running running(kMs, 0, {}, true, root);
+  REQUIRE_MESSAGE(running.status.ok(), Text(running));
+  running.AwaitSamples(20);
+  const int64_t announced_ns = MonotonicNs();
+  std::ofstream(path) << "{\"pid\":" << getpid() << ",\"pidStart\":" << ProcessStartTicks(getpid())
+                      << R"(,"intent":"mig: create 1 instances","since":"2026-01-01"})"
+                      << "\n";
+  REQUIRE(WaitFor([&] { return driver.Count("cuptiPmSamplingDisable") == 1; }));
+  if (!kSanitized) CHECK(MonotonicNs() - announced_ns < 1000 * kMs);
+  CHECK(running.states.Count("unavailable", "mig_change", "", kFirstGpu) == 1);
+  SleepMs(300);
+  CHECK(driver.Count("cuptiPmSamplingEnable") == 1);
+  const uint64_t before = running.source->ticks()[0].ticks;
+  std::ofstream(path) << std::string(511, ' ') << "\n";
+  running.AwaitSamples(before + 20);
+  running.Stop();
+  CHECK(driver.Count("cuptiPmSamplingEnable") == 2);
+  CHECK(running.states.Count("ok", "", "", kFirstGpu) == 1);
+  CHECK(running.source->ticks()[0].missed >= 300);  // the gap, in windows of a millisecond
+  REQUIRE(std::system((std::string("rm -rf ") + root).c_str()) == 0);
 }
 
 TEST_CASE("times that are not on CUPTI's clock are brought to ours and said") {

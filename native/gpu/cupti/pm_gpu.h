@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct PmGpu {
 
   PmSession* session = nullptr;
   PmDevice device;
+  std::string whole_uuid;  // of the GPU that an instance is a part of; else the device's own
   Thread thread;
   // For a trigger by clock cycles: the highest clock stands for the one it will have, and window_ns
   // says what it was. 1 GHz where the driver does not tell it.
@@ -33,6 +35,7 @@ struct PmGpu {
   int64_t last_end_ns = 0;  // of the window before; 0: none
   int64_t retry_ns = 0;     // wait before the next restart after an overflow
   int64_t restarted_ns = 0;
+  int64_t next_intent_ns = 0;  // when it is looked for next
   bool told_image_full = false, told_foreign_clock = false;
   struct Row {
     int64_t start_ns = 0, end_ns = 0;

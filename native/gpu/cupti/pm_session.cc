@@ -10,6 +10,7 @@
 #include "gpu/cupti/pm_claims.h"
 #include "gpu/cupti/pm_tables.h"
 #include "gpu/driver_gate.h"
+#include "gpu/nvml/mig_intent.h"
 
 namespace warpgauge {
 namespace {
@@ -31,9 +32,13 @@ std::string UuidText(const char* prefix, const CuUuid& uuid) {
   return text;
 }
 
-// As nvidia-smi -L writes it. In MIG mode the newer function tells the instance and the older one
+struct Uuids {
+  std::string device, whole;
+};
+
+// As nvidia-smi -L writes them. In MIG mode the newer function tells the instance and the older one
 // the GPU.
-Result<std::string> ReadUuid(const CudaTable& cuda, CuDevice device) {
+Result<Uuids> ReadUuids(const CudaTable& cuda, CuDevice device) {
   CuUuid uuid{};
   auto* get = cuda.GetUuid();
   if (get == nullptr) {
@@ -47,7 +52,9 @@ Result<std::string> ReadUuid(const CudaTable& cuda, CuDevice device) {
   const bool is_instance = cuda.cuDeviceGetUuid_v2 != nullptr && cuda.cuDeviceGetUuid != nullptr &&
                            cuda.cuDeviceGetUuid(&whole, device) == kCuSuccess &&
                            std::memcmp(&whole, &uuid, sizeof(uuid)) != 0;
-  return UuidText(is_instance ? "MIG-" : "GPU-", uuid);
+  if (is_instance) return Uuids{UuidText("MIG-", uuid), UuidText("GPU-", whole)};
+  const std::string text = UuidText("GPU-", uuid);
+  return Uuids{text, text};
 }
 
 }  // namespace
@@ -78,16 +85,18 @@ Status PmSession::FindGpus() {
     if (const CuResult r = cuda_.cuDeviceGet(&device, i); r != kCuSuccess) {
       return CudaStatus(cuda_, r, "cuDeviceGet", "Opening device " + std::to_string(i));
     }
-    Result<std::string> uuid = ReadUuid(cuda_, device);
-    if (!uuid.ok()) return uuid.status;
-    shown += (shown.empty() ? "" : ", ") + uuid.value;
+    Result<Uuids> uuids = ReadUuids(cuda_, device);
+    if (!uuids.ok()) return uuids.status;
+    const std::string& uuid = uuids.value.device;
+    shown += (shown.empty() ? "" : ", ") + uuid;
     const std::vector<std::string>& wanted = request_.devices;
-    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), uuid.value) == wanted.end()) {
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), uuid) == wanted.end()) {
       continue;
     }
     auto gpu = std::make_unique<PmGpu>(table_, static_cast<size_t>(i));
     gpu->session = this;
-    gpu->device.uuid = uuid.value;
+    gpu->device.uuid = uuid;
+    gpu->whole_uuid = uuids.value.whole;
     char name[128] = {};
     if (cuda_.cuDeviceGetName(name, sizeof(name), device) == kCuSuccess) gpu->device.name = name;
     simulated_ |= gpu->device.name.starts_with("Simulated");
@@ -137,6 +146,7 @@ Status PmSession::TakeCounters(PmGpu& gpu) const {
 Status PmSession::Open(const PmRequest& request, StateSink& states) {
   request_ = request;
   states_ = &states;
+  lock_folders_ = LockFolders(request.root);
   if (Status status = FindGpus(); !status.ok()) return status;
   if (Status status = PmClaims::Get().AddUser(table_); !status.ok()) return status;
   Status first;

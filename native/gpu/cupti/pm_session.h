@@ -65,6 +65,10 @@ class PmSession final : public Shared {
   bool DecodeOnce(PmGpu& gpu, bool is_last);
   // After an overflow the hardware gives nothing more until it is set up anew.
   bool Restart(PmGpu& gpu);
+  // While another process changes how the GPU is divided: gives the counters back and waits, then
+  // samples again. False when the GPU is to be left.
+  bool LetGo(PmGpu& gpu, bool is_sampling);
+  [[nodiscard]] bool IsChangeAnnounced(PmGpu& gpu) const;
   void ConvertTimes(PmGpu& gpu, bool drained, int64_t now_ns);
   [[nodiscard]] bool ShouldEnd() const;
   // Until the deadline or until `wake_` is no longer `seen`.
@@ -89,6 +93,7 @@ class PmSession final : public Shared {
   PmTable table_;
   bool simulated_ = false;
   std::vector<std::unique_ptr<PmGpu>> gpus_;  // fixed after Open
+  std::vector<std::string> lock_folders_;     // fixed after Open
   std::atomic<size_t> holders_{0};            // GPUs whose counters are taken
   Thread supervisor_;
   bool started_ = false, stopped_ = false;  // of the caller's thread

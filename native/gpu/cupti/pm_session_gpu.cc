@@ -6,6 +6,7 @@
 #include "core/futex.h"
 #include "gpu/cupti/pm_claims.h"
 #include "gpu/cupti/pm_session.h"
+#include "gpu/nvml/mig_intent.h"
 
 namespace warpgauge {
 namespace {
@@ -13,6 +14,8 @@ namespace {
 constexpr int64_t kMs = 1'000'000;
 constexpr int64_t kShortestRetryNs = 100 * kMs;
 constexpr int64_t kLongestRetryNs = 10'000 * kMs;
+// A tenth of the second within which everybody has to let go: decoding comes in between.
+constexpr int64_t kIntentNs = 100 * kMs;
 constexpr int64_t kCloseNs = 2 * kLongestRetryNs;
 // A sample may be this much older than the period of decoding explains.
 constexpr int64_t kLateNs = 1000 * kMs;
@@ -70,6 +73,11 @@ void PmSession::GpuLoop(PmGpu& gpu) {
       WaitUntil(seen, close_ns);
       continue;
     }
+    if (IsChangeAnnounced(gpu)) {
+      is_lost = !LetGo(gpu, is_sampling);
+      is_sampling = false;
+      continue;
+    }
     if (!is_sampling) {
       // What passes until the first good sample is lost too.
       if (!gpu.was_started) gpu.last_end_ns = start_ns_;
@@ -98,6 +106,38 @@ void PmSession::GpuLoop(PmGpu& gpu) {
   }
   gpu.ended = true;
   WriteHeld(now_ns);
+}
+
+bool PmSession::IsChangeAnnounced(PmGpu& gpu) const {
+  const int64_t now_ns = MonotonicNs();
+  if (now_ns < gpu.next_intent_ns) return false;
+  gpu.next_intent_ns = now_ns + kIntentNs;
+  return MigChangeAnnounced(lock_folders_, gpu.whole_uuid);
+}
+
+bool PmSession::LetGo(PmGpu& gpu, bool is_sampling) {
+  if (is_sampling) StopSampling(gpu);
+  {
+    const std::unique_lock<std::mutex> lock(PmClaims::Get().calls);
+    gpu.device.Disable();
+  }
+  Report(gpu, "", "unavailable", "mig_change", 0);
+  do {
+    const uint32_t seen = wake_.load(std::memory_order_acquire);
+    if (ShouldEnd()) return true;
+    WaitUntil(seen, MonotonicNs() + kIntentNs);
+  } while (MigChangeAnnounced(lock_folders_, gpu.whole_uuid));
+  Status status;
+  {
+    const std::unique_lock<std::mutex> lock(PmClaims::Get().calls);
+    status = gpu.device.Enable(request_.settings, gpu.clock_hertz);
+  }
+  if (!status.ok()) {
+    Report(gpu, "", "lost", CuptiReason(status.number()), status.number());
+    return false;
+  }
+  Report(gpu, "", "ok", "", 0);
+  return true;
 }
 
 bool PmSession::StartSampling(PmGpu& gpu) {

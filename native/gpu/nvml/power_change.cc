@@ -55,7 +55,7 @@ Status ChangePower(const std::string& override_path, const PowerChange& change) 
                            device.value,
                            change.enabled ? 1U : 0U);
   }
-  return Status("ERR_INVALID_ARGUMENT", "an unknown change");
+  return {"ERR_INVALID_ARGUMENT", "an unknown change"};
 }
 
 }  // namespace warpgauge

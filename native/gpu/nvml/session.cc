@@ -21,7 +21,7 @@ constexpr int64_t kFirstCallDeadlineNs = 10'000 * kMs;  // the first touch of a 
 constexpr int64_t kLeastWaitNs = 5 * kMs;
 // What a tick of the fast table would notice, how often its end is looked for, and how long a dear
 // call waits for one at most.
-constexpr double kGapCostNs = 200'000;
+constexpr int64_t kGapCostNs = 200'000;
 constexpr int64_t kGapStepNs = 200'000;
 constexpr int64_t kLongestGapWaitNs = 50 * kMs;
 constexpr size_t kMostAbandoned = 32;
@@ -311,7 +311,8 @@ bool NvmlSession::BeginMetric(NvmlWorker& worker,
       state.waiting_since_ns = 0;
     }
     if (worker.role == WorkerRole::kSlow) {
-      WaitForGap(lock, state.cost.calls() == 0 ? state.probed_ns : state.cost.QuantileNs(0.9));
+      const auto usual_ns = static_cast<int64_t>(state.cost.QuantileNs(0.9));
+      WaitForGap(lock, state.cost.calls() == 0 ? state.probed_ns : usual_ns);
       if (!may_call()) return false;
     }
     state.next_due_ns = tick_ns + state.interval_ns;
@@ -327,7 +328,7 @@ bool NvmlSession::BeginMetric(NvmlWorker& worker,
   return true;
 }
 
-void NvmlSession::WaitForGap(std::unique_lock<std::mutex>& lock, double cost_ns) {
+void NvmlSession::WaitForGap(std::unique_lock<std::mutex>& lock, int64_t cost_ns) {
   if (cost_ns < kGapCostNs) return;
   const int64_t begin_ns = MonotonicNs();
   for (;;) {
@@ -343,11 +344,10 @@ void NvmlSession::WaitForGap(std::unique_lock<std::mutex>& lock, double cost_ns)
       interval_ns = std::min(interval_ns, interval);
     }
     const int64_t now_ns = MonotonicNs();
-    const auto cost = static_cast<int64_t>(cost_ns);
     // No gap is wide enough, or there was none for a whole round: the call comes first.
-    if (next_ns == INT64_MAX || cost >= interval_ns * 3 / 4) return;
+    if (next_ns == INT64_MAX || cost_ns >= interval_ns * 3 / 4) return;
     if (now_ns - begin_ns >= std::min(2 * interval_ns, kLongestGapWaitNs)) return;
-    if (!fast_reading_ && now_ns + cost <= next_ns) return;
+    if (!fast_reading_ && now_ns + cost_ns <= next_ns) return;
     const int64_t step_ns = fast_reading_ ? kGapStepNs : std::max(next_ns - now_ns, kGapStepNs);
     const uint32_t seen = wake_.load(std::memory_order_acquire);
     lock.unlock();

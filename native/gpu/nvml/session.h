@@ -257,7 +257,7 @@ class NvmlSession : public Shared {
   // Dear calls of the slow thread hold a lock of the driver for milliseconds, and those of the fast
   // thread then wait for it: they are made just after a tick of the fast table, where they fit
   // before the next. Gives `lock` up meanwhile.
-  void WaitForGap(std::unique_lock<std::mutex>& lock, double cost_ns);
+  void WaitForGap(std::unique_lock<std::mutex>& lock, int64_t cost_ns);
   bool BeginMetric(NvmlWorker& worker, GpuTarget& target, size_t metric, int64_t tick_ns);
   // False when the thread was left behind meanwhile: it must touch nothing more and end. The mutex
   // is held by `lock` when true.
