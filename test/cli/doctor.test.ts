@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { DoctorReport } from 'warpgauge';
 import { SERVER, tree } from '../host/tree.js';
+import { whyNotNobody } from '../nobody.js';
 import { MAIN, warpgauge } from './run.js';
 
 const NOBODY = ['--reuid=65534', '--regid=65534', '--clear-groups'];
@@ -55,16 +56,7 @@ test('--json: one document on standard output, overrides shown', () => {
   assert.deepEqual(report.overrides, { WARPGAUGE_NVML: '/nonexistent/libnvidia-ml.so.1' });
 });
 
-test('an ordinary user gets the same report with fewer rights', (t) => {
-  if (process.getuid?.() !== 0) {
-    t.skip('needs root to become another user');
-    return;
-  }
-  const readable = spawnSync('setpriv', [...NOBODY, process.execPath, MAIN, '--version']);
-  if (readable.status !== 0) {
-    t.skip(`uid 65534 cannot run this checkout: ${String(readable.stderr ?? readable.error)}`);
-    return;
-  }
+test('an ordinary user gets the same report with fewer rights', { skip: whyNotNobody() }, () => {
   const run = spawnSync('setpriv', [...NOBODY, process.execPath, MAIN, 'doctor', '--json'], {
     encoding: 'utf8',
     timeout: 60_000,

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { SimulatedMachine } from '../mitigate/transaction/crash-points.js';
+import { whyNotNobody } from '../nobody.js';
 
 const MAIN = fileURLToPath(new URL('../../../../dist/cli/main.js', import.meta.url));
 
@@ -44,10 +45,8 @@ test('thp: status, plan, set, release on a simulated machine, each by its schema
   assert.equal(thp('set').status, 2);
 });
 
-const nobody = process.getuid?.() === 0 ? false : 'only root can become nobody';
-
 test('unprivileged: thp plans, refuses before the first change, and says what is missing', {
-  skip: nobody,
+  skip: whyNotNobody(),
 }, (t) => {
   const file = '/sys/kernel/mm/transparent_hugepage/enabled';
   const before = readFileSync(file, 'utf8');

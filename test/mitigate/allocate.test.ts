@@ -264,17 +264,23 @@ test('a buffer moved away by transfer() keeps its memory when the region is clos
 });
 
 test('the event loop turns while pages are zeroed', async () => {
-  let turns = 0;
+  let longest = 0;
   let done = false;
+  let last = performance.now();
   const count = () => {
-    turns++;
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
     if (!done) setImmediate(count);
   };
   setImmediate(count);
-  const region = await allocate({ bytes: 256 * MiB, pages: '4k' });
+  const start = performance.now();
+  const region = await allocate({ bytes: 512 * MiB, pages: '4k' });
+  const all = performance.now() - start;
   done = true;
   region.close();
-  assert.ok(turns > 10, `${turns} turns`);
+  // How often it turns is for a busy machine to say; that it stood still for the most of it is not.
+  assert.ok(longest < all / 2, `stood still for ${longest} of ${all} ms`);
 });
 
 test('another process reads and writes a shared region through its descriptor', async () => {

@@ -21,6 +21,7 @@ import { DeviceLock } from '#lib/mitigate/transaction/lock';
 import * as monitor from '#lib/monitor/index';
 import { NEEDS_FAKE } from '../../monitor/gpu-fake.js';
 import { collect, rowsOf } from '../../monitor/gpu-rows.js';
+import { whyNotNobody } from '../../nobody.js';
 import { GPU, SimulatedMig } from './simulated-mig.js';
 
 const quick = (plan: MigPlan, options: MigApplyOptions & MigApplyInternals = {}) =>
@@ -283,9 +284,8 @@ const RIGHTS: readonly {
 for (const { right, ...missing } of RIGHTS) {
   for (const [what, capability] of Object.entries(missing)) {
     test(`nobody with ${right}: a plan works, and applying ${what} ${capability === null ? 'does' : 'is refused before the first change'}`, {
-      ...NEEDS_FAKE,
-    }, (t) => {
-      if (process.getuid?.() !== 0) return t.skip('needs root to become somebody else');
+      skip: NEEDS_FAKE.skip ?? whyNotNobody(),
+    }, () => {
       using machine = new SimulatedMig({ mode: what === 'instances' });
       const put = (path: string, text: string, mode: number): void => {
         mkdirSync(join(machine.root, dirname(path)), { recursive: true });

@@ -9,6 +9,7 @@ import type { WarpgaugeError } from '#lib/errors';
 import { power } from '#lib/mitigate/power';
 import { DeviceLock } from '#lib/mitigate/transaction/lock';
 import { NEEDS_FAKE } from '../../monitor/gpu-fake.js';
+import { whyNotNobody } from '../../nobody.js';
 import { GPU, SECOND, SimulatedPower } from './simulated-power.js';
 
 const AS_FOUND = 'limit as found persistence as found sm - memory -';
@@ -372,33 +373,30 @@ test('what a GPU does not take is refused by the plan', NEEDS_FAKE, async () => 
   assert.deepEqual(machine.mutations(), []);
 });
 
-test(
-  'no right: the plan works, and apply says what is missing before the first change',
-  NEEDS_FAKE,
-  (t) => {
-    if (process.getuid?.() !== 0) return t.skip('needs root to become somebody else');
-    using machine = new SimulatedPower();
-    for (const path of [machine.folder, machine.root]) chmodSync(path, 0o777);
-    for (const path of [machine.state, machine.script]) chmodSync(path, 0o666);
-    const child = fileURLToPath(new URL('../../children/power-unprivileged.js', import.meta.url));
-    const { stdout, stderr } = spawnSync(process.execPath, [child], {
-      encoding: 'utf8',
-      uid: 65534,
-      gid: 65534,
-      env: { ...process.env, WARPGAUGE_FAKE_LOG: join(machine.folder, 'nobody.log') },
-    });
-    assert.equal(stderr, '');
-    const said = JSON.parse(stdout) as { refusal: { code: string } };
-    assert.equal(said.refusal.code, 'ERR_PERMISSION');
-    assert.deepEqual(
-      { ...said, refusal: null },
-      { steps: 1, refusal: null, code: 'ERR_PERMISSION', capability: 'CAP_SYS_ADMIN' },
-    );
-    const log = readFileSync(join(machine.folder, 'nobody.log'), 'utf8');
-    assert.match(log, /nvmlDeviceGetPowerManagementLimit/);
-    assert.doesNotMatch(log, /nvmlDevice(Set|Reset)/);
-  },
-);
+test('no right: the plan works, and apply says what is missing before the first change', {
+  skip: NEEDS_FAKE.skip ?? whyNotNobody(),
+}, () => {
+  using machine = new SimulatedPower();
+  for (const path of [machine.folder, machine.root]) chmodSync(path, 0o777);
+  for (const path of [machine.state, machine.script]) chmodSync(path, 0o666);
+  const child = fileURLToPath(new URL('../../children/power-unprivileged.js', import.meta.url));
+  const { stdout, stderr } = spawnSync(process.execPath, [child], {
+    encoding: 'utf8',
+    uid: 65534,
+    gid: 65534,
+    env: { ...process.env, WARPGAUGE_FAKE_LOG: join(machine.folder, 'nobody.log') },
+  });
+  assert.equal(stderr, '');
+  const said = JSON.parse(stdout) as { refusal: { code: string } };
+  assert.equal(said.refusal.code, 'ERR_PERMISSION');
+  assert.deepEqual(
+    { ...said, refusal: null },
+    { steps: 1, refusal: null, code: 'ERR_PERMISSION', capability: 'CAP_SYS_ADMIN' },
+  );
+  const log = readFileSync(join(machine.folder, 'nobody.log'), 'utf8');
+  assert.match(log, /nvmlDeviceGetPowerManagementLimit/);
+  assert.doesNotMatch(log, /nvmlDevice(Set|Reset)/);
+});
 
 test('a driver that takes its time does not block the event loop', NEEDS_FAKE, async () => {
   using _machine = new SimulatedPower('latency_us.nvmlDeviceSetPowerManagementLimit = 300000');
