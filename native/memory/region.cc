@@ -121,13 +121,25 @@ int BindToNode(void* address, size_t bytes, int node) {
 
 // MADV_POPULATE_WRITE until it is through: a signal ends it early, and what it did
 // stays done. 0 or errno.
-int PopulateRange(uint8_t* start, size_t bytes) {
+int PopulatePiece(uint8_t* start, size_t bytes) {
   constexpr int kMaxTemporary = 1000;
   int temporary = 0;
   while (madvise(start, bytes, kMadvPopulateWrite) != 0) {
     if (errno == EINTR) continue;
     if (errno != EAGAIN || ++temporary > kMaxTemporary) return errno;
     sched_yield();
+  }
+  return 0;
+}
+
+// In pieces: one call holds the lock of all mappings of the process, and whoever maps anything,
+// such as V8 on the JavaScript thread, would wait for the whole of it. Pages of 1 GB are pieces
+// already.
+int PopulateRange(uint8_t* start, size_t bytes, bool hugetlb) {
+  const size_t piece = hugetlb ? k1GiB : size_t{16} << 20;
+  for (size_t done = 0; done < bytes; done += piece) {
+    const int error = PopulatePiece(start + done, std::min(piece, bytes - done));
+    if (error != 0) return error;
   }
   return 0;
 }
@@ -158,7 +170,7 @@ struct Slice {
 
   void Populate() {
     const int64_t before = ThreadMinorFaults();
-    error = PopulateRange(start, bytes);
+    error = PopulateRange(start, bytes, hugetlb);
     if (error == EINVAL && !hugetlb) {
       TouchRange(start, bytes);
       error = 0;
@@ -342,7 +354,7 @@ Status Region::ExplainPopulate(uint8_t* start, size_t bytes, int error) const {
   }
   const HugetlbCgroup cgroup = HugetlbCgroup::OfThisProcess(PageBytes(options_.kind));
   const uint64_t before = cgroup.Refusals();
-  error = PopulateRange(start, bytes);
+  error = PopulateRange(start, bytes, true);
   if (error == 0) return Status::Ok();
   const bool refused = cgroup.Refusals() > before;
   const Result<PageProof> proof = Prove();
