@@ -33,13 +33,13 @@ TraceClock::News TraceClock::Add(const wg_record& pair) {
   News news;
   const int64_t before = pair.of.clock.monotonic_before_ns;
   const int64_t after = pair.of.clock.monotonic_after_ns;
-  const int64_t bracket = after - before;
   // CLOCK_MONOTONIC counts from boot: no machine runs for centuries.
   constexpr int64_t kMostNs = INT64_MAX / 4;
-  if (before < 0 || after < before || after > kMostNs || bracket > 10 * kSecond) {
+  if (before < 0 || after < before || after > kMostNs || after - before > 10 * kSecond) {
     news.is_refused = true;
     return news;
   }
+  const int64_t bracket = after - before;
   const Pair made{pair.start, before + bracket / 2, false};
   if (!pairs_.empty()) {
     const int64_t age = made.monotonic_ns - pairs_.back().monotonic_ns;
