@@ -53,8 +53,11 @@ void SlabDepot::Discard(Slab* slab) {
 }
 
 void SlabDepot::Reuse() {
-  const auto reuse = [](Slab* slab) {
-    if (slab->home_ == nullptr || !slab->home_->Reuse(slab)) Slab::Free(slab);
+  // Before that the thread that opens the sources prepares their tables.
+  const bool may_reuse = serving_.load(std::memory_order_acquire);
+  const auto reuse = [&](Slab* slab) {
+    const bool is_used = may_reuse && slab->home_ != nullptr && slab->home_->Reuse(slab);
+    if (!is_used) Slab::Free(slab);
   };
   Slab* slab = discarded_.exchange(nullptr, std::memory_order_acquire);
   while (slab != nullptr) {
