@@ -37,9 +37,9 @@ const RESTART_MAX_MS = 30_000;
 /** A helper that ran this long was sound: the next wait is the first one again. */
 const SOUND_MS = 60_000;
 /** close() waits this long for the helper to hand over what it has, then kills it. */
-const CLOSE_MS = 500;
+const CLOSE_MS = 450;
 /** And this long for a second after another was slow: several that hang must not take a second together. */
-const CLOSE_NEXT_MS = 150;
+const CLOSE_NEXT_MS = 100;
 const SLOW_CLOSE_MS = 300;
 let slowCloseAt = Number.NEGATIVE_INFINITY;
 const CHILD = fileURLToPath(new URL('./isolated-child.js', import.meta.url));
