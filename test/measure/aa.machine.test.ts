@@ -14,6 +14,8 @@ import { MiB } from '#lib/units';
 import { whyNotQuiet } from '../quiet.ts';
 
 const COMPARISONS = 40;
+const LEAST = 13;
+const PATIENCE_MS = 120_000;
 let child: CopyChild;
 before(async () => {
   child = await CopyChild.start({
@@ -141,11 +143,14 @@ test(`A/A: 4k against 4k, warm, ${COMPARISONS} times: at most 6 false winners`, 
   assert.ok(wrong.length <= 6, tally(wrong));
 });
 
-test(`+10 %: an injected delay is found in at least 34 of ${COMPARISONS}`, async (t) => {
+// Where faults are dear, 40 comparisons take ten minutes: then it is as many as there is time for, and the same share.
+test(`+10 %: an injected delay is found in 85 % of up to ${COMPARISONS}`, async (t) => {
   const busy = await whyNotQuiet();
   if (busy !== null) return t.skip(busy);
   const all: Comparison[] = [];
+  const until = performance.now() + PATIENCE_MS;
   for (let i = 0; i < COMPARISONS; i++) {
+    if (i >= LEAST && performance.now() > until) break;
     all.push(
       await compare({
         dir: 'DtoH',
@@ -161,6 +166,6 @@ test(`+10 %: an injected delay is found in at least 34 of ${COMPARISONS}`, async
     );
   }
   const found = all.filter((c) => c.verdict === 'SLOWER');
-  t.diagnostic(`${found.length} of ${COMPARISONS} found: ${tally(all)}`);
-  assert.ok(found.length >= 34, tally(all));
+  t.diagnostic(`${found.length} of ${all.length} found: ${tally(all)}`);
+  assert.ok(found.length >= 0.85 * all.length, tally(all));
 });
