@@ -7,6 +7,7 @@ import { WarpgaugeError } from 'warpgauge';
 import type { NativeSampleSpec } from '#lib/addon';
 import { CopyChild } from '#lib/measure/memcpy/copy-child';
 import { MiB } from '#lib/units';
+import { whyNoZeroPage } from './zero-page.ts';
 
 const HOST = { backend: 'host', device: 0, cudaPath: '', nvmlPath: '' } as const;
 const SPEC: NativeSampleSpec = {
@@ -71,7 +72,9 @@ test('a killed child rejects the request in progress and all later ones', async 
   await assert.rejects(child.sample(SPEC), rejectsWith('ERR_CHILD_DIED'));
 });
 
-test('an error of native code crosses the pipe whole', async () => {
+test('an error of native code crosses the pipe whole', async (t) => {
+  const why = await whyNoZeroPage();
+  if (why !== false) return t.skip(why);
   const child = await start();
   await assert.rejects(
     child.sample({ ...SPEC, op: 'HtoD', state: 'warm', fill: false }),
