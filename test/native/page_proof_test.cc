@@ -174,6 +174,12 @@ TEST_CASE("the proof of a live mapping is the same by PAGEMAP_SCAN and by smaps"
     const auto scanned = ProvePages(memory.data(), kBytes);
     REQUIRE(scanned.ok());
     if (std::string(scanned.value.method) == "smaps") return;  // Linux < 6.7
+    const auto witness = ProvePages(memory.data(), kBytes, true);
+    // Both witnesses: under some hypervisors a page that is read is a page of its own.
+    if (scanned.value.bytes_zero == 0 && witness.ok() && witness.value.bytes_4k == kBytes) {
+      MESSAGE("skipped: reading gives no zero page on this machine");
+      return;
+    }
     CHECK(scanned.value.bytes_4k == kBytes);
     CHECK(scanned.value.bytes_zero == kBytes);
     CHECK(Check(scanned.value, PageKind::k4K, kBytes) == "ERR_ZERO_PAGES");
