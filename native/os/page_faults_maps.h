@@ -57,6 +57,8 @@ class ProcessMaps {
   void EndLook(bool keep_open);
 
   [[nodiscard]] int64_t last_look_ns() const { return look_ns_; }
+  // Before this time Find has no newer witness where the kernel cannot be asked for one mapping.
+  [[nodiscard]] int64_t next_read_ns() const { return next_read_ns_; }
   // errno of the last attempt to read the maps; 0 when it went well.
   [[nodiscard]] int error() const { return error_; }
 

@@ -193,6 +193,12 @@ void PageFaultsSource::Sample(size_t table, int64_t tick_ns, TableWriter& rows) 
   }
 }
 
+int64_t PageFaultsSource::next_read_ns() const {
+  int64_t last_ns = 0;
+  for (const auto& [pid, maps] : maps_) last_ns = std::max(last_ns, maps->next_read_ns());
+  return last_ns;
+}
+
 void PageFaultsSource::Drain(int64_t tick_ns, TableWriter& rows) {
   look_ns_ = tick_ns;
   rows_in_tick_ = 0;

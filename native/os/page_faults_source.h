@@ -35,6 +35,8 @@ class PageFaultsSource : public Source {
 
   // Tests of kernels without PROCMAP_QUERY; before the first Sample.
   void set_may_query(bool may_query) { may_query_ = may_query; }
+  // When the maps of every process may be read whole again; of tests, between two looks.
+  [[nodiscard]] int64_t next_read_ns() const;
 
  private:
   struct Cursor {

@@ -306,8 +306,18 @@ bool NvmlSession::BeginMetric(NvmlWorker& worker,
       if (state.waiting_since_ns == 0) state.waiting_since_ns = now_ns;
       const int64_t wait_ns = target.device->budget.WaitNs(now_ns, state.waiting_since_ns);
       // The thread of dear calls wakes when one is due: not at once again.
-      if (wait_ns > 0) state.next_due_ns = now_ns + std::max(wait_ns, kLeastWaitNs);
-      if (wait_ns > 0) return false;
+      if (wait_ns > 0) {
+        state.next_due_ns = now_ns + std::max(wait_ns, kLeastWaitNs);
+        const GpuTable table = GpuMetrics()[metric].table;
+        if (table != GpuTable::kMain) {
+          NvmlWorker::Late& late = worker.late[static_cast<size_t>(table)];
+          if (late.retry_ns == 0 || state.next_due_ns < late.retry_ns) {
+            late.retry_ns = state.next_due_ns;
+          }
+          late.tick_ns = tick_ns;
+        }
+        return false;
+      }
       state.waiting_since_ns = 0;
     }
     if (worker.role == WorkerRole::kSlow) {

@@ -179,6 +179,11 @@ struct NvmlWorker {
   GpuDevice* call_device = nullptr;
   const char* call_name = "";
   int64_t call_start_ns = 0, call_deadline_ns = 0;
+  struct Late {
+    int64_t retry_ns = 0;  // 0: no call was put off
+    int64_t tick_ns = 0;
+  };
+  std::array<Late, kGpuTables> late;  // tables with calls that the budget put off
   // The worker's own.
   NvmlDevice handle = nullptr;  // of the target of BeginMetric
   std::unique_ptr<NvmlScheme> scheme;

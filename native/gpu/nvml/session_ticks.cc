@@ -35,6 +35,9 @@ int64_t NvmlSession::NextDeadline(const NvmlWorker& worker) const {
       next_ns = std::min(next_ns, subscription->start_ns + cadence.next * interval);
     }
   }
+  for (const NvmlWorker::Late& late : worker.late) {
+    if (late.retry_ns != 0) next_ns = std::min(next_ns, late.retry_ns);
+  }
   if (worker.role != WorkerRole::kSlow) return next_ns;
   const std::vector<GpuMetric>& metrics = GpuMetrics();
   for (const auto& target : targets_) {
@@ -103,6 +106,15 @@ void NvmlSession::RunDueTicks(NvmlWorker& worker, int64_t now_ns) {
         cadence.ticks++;
         due[count++] = {subscription, i};
       }
+    }
+    // Where the budget put calls off, they alone are made, for the same tick: the next one may be
+    // an hour away.
+    for (size_t i = 0; i < kGpuTables; i++) {
+      NvmlWorker::Late& late = worker.late[i];
+      if (ticks_ns[i] == 0 && late.retry_ns != 0 && late.retry_ns <= now_ns) {
+        ticks_ns[i] = late.tick_ns;
+      }
+      if (ticks_ns[i] != 0) late = {};
     }
     if (worker.role == WorkerRole::kFast) fast_reading_ = count != 0;
   }
