@@ -59,7 +59,7 @@ export async function runNode(args: readonly string[], signal: AbortSignal): Pro
   return runChild(process.execPath, args, signal);
 }
 
-/** Builds bench/native in Release, as the shipped addon is built; returns the folder of the executables. */
+/** Builds bench/native and links it with the objects of the shipped addon; returns the folder of the executables. */
 export async function buildNative(signal: AbortSignal): Promise<string> {
   try {
     await runChild('cmake', ['--preset', 'bench'], signal);

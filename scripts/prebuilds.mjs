@@ -5,7 +5,7 @@
 // the working build stays as it is.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -21,6 +21,14 @@ for (const name of ['package.json', 'binding.gyp', 'native']) {
 symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
 
 const env = { ...process.env, npm_config_jobs: 'max' };
+// prebuildify puts the folder of node first in PATH: a compiler cache would stand behind the compiler.
+const find = (name) =>
+  (process.env.PATH ?? '')
+    .split(delimiter)
+    .map((folder) => join(folder, name))
+    .find((file) => existsSync(file));
+env.CC ??= find('gcc') ?? 'gcc';
+env.CXX ??= find('g++') ?? 'g++';
 const prefix = dirname(dirname(process.execPath));
 if (existsSync(join(prefix, 'include/node/node_api.h'))) env.npm_config_nodedir = prefix;
 // With --napi the target only names headers, and those of the nodedir win.
