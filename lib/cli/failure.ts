@@ -4,6 +4,8 @@ import { type ErrorCode, WarpgaugeError } from '../errors.ts';
 export const FAILED = 1;
 export const USAGE = 2;
 export const INTERRUPTED = 130;
+/** Of a run with a COMMAND: warpgauge itself failed. All other codes belong to the command. */
+export const OURS_FAILED = 125;
 
 /** What the caller wrote is wrong: one line that says what was expected. */
 const USAGE_ERRORS: readonly ErrorCode[] = [

@@ -8,6 +8,7 @@ import {
   type MigConsent,
   type MigPlan,
   mig,
+  type SettledTransaction,
 } from '../mitigate/index.ts';
 import { migDevices, visibleDevices } from '../mitigate/mig/apply.ts';
 import { migUnit } from '../mitigate/mig/unit.ts';
@@ -18,13 +19,14 @@ import {
   renderMigAssertion,
   renderMigPlan,
   renderMigProfiles,
-  renderMigRecovered,
   renderMigStatus,
 } from '../view/mig.ts';
 import { documentOf } from './document.ts';
-import { FAILED, INTERRUPTED, reportFailure } from './failure.ts';
-import { catchInterrupt, firstOf, untilAborted } from './interrupt.ts';
-import { print, printJson, renderOptions } from './output.ts';
+import { FAILED, reportFailure } from './failure.ts';
+import { type HoldFlags, holdOptions, ttlMsOf, whileHeld } from './hold.ts';
+import { catchInterrupt } from './interrupt.ts';
+import { explain, print, printJson, renderOptions } from './output.ts';
+import { settleCommands } from './settle.ts';
 
 const SCHEMA = 'warpgauge/mig/1';
 const JSON_OPTION = ['--json', `print one JSON document (${SCHEMA})`] as const;
@@ -44,10 +46,7 @@ interface LayoutOptions extends TargetOptions {
   readonly protect?: string;
 }
 
-interface ApplyOptions extends LayoutOptions {
-  readonly hold?: true;
-  readonly ttl?: string;
-  readonly guardian: boolean;
+interface ApplyOptions extends LayoutOptions, HoldFlags {
   readonly wait?: string;
   readonly yes?: true;
   readonly allowModeChange?: true;
@@ -78,17 +77,14 @@ export function registerMig(program: Command): void {
   layout(target(command.command('plan')))
     .description('the steps to a layout, and why there is none; changes nothing')
     .action(plan);
-  layout(command.command('apply').option('--gpu <uuid>', 'this GPU'))
+  const changing = layout(command.command('apply').option('--gpu <uuid>', 'this GPU'))
     .description('carry a plan out; after a failure the GPU is divided as it was found')
     .option('--yes', 'make and destroy idle instances')
     .option('--allow-mode-change', 'also switch MIG on or off')
     .option('--allow-reset', 'also reset the GPU where the mode needs it: ends all that runs on it')
-    .option('--hold', 'keep it until Ctrl-C (or --ttl), then restore the layout of before')
-    .option('--ttl <time>', 'restore the layout of before after this time, such as 10m')
-    .option('--no-guardian', 'after a kill of --hold, or a --ttl, leave it to: mig recover')
     .option('--wait <time>', 'how long what is in use is tried again, such as 30s', '2s')
-    .option(...JSON_OPTION)
-    .action(apply);
+    .option(...JSON_OPTION);
+  holdOptions(changing, 'restore the layout of before', 'mig recover').action(apply);
   layout(command.command('assert').option('--gpu <uuid>', 'this GPU'))
     .description('exit code 0 when the GPU is divided like that, else 1')
     .option('--mode-only', 'compare the mode alone')
@@ -104,17 +100,13 @@ export function registerMig(program: Command): void {
     .option('--env', 'CUDA_VISIBLE_DEVICES of each GPU')
     .option('--gpu <uuid>', 'with --env: this GPU only')
     .action(exportLayout);
-  for (const mode of ['release', 'recover'] as const) {
-    command
-      .command(mode)
-      .description(
-        mode === 'release'
-          ? 'end what apply --ttl made, before its time'
-          : 'undo what killed runs left',
-      )
-      .option(...JSON_OPTION)
-      .action(({ json }: { json?: true }) => settled(mode, json === true));
-  }
+  settleCommands(command, {
+    schema: SCHEMA,
+    release: 'end what apply --ttl made, before its time',
+    recover: 'undo what killed runs left',
+    settle: mig,
+    json: settledBody,
+  });
 }
 
 function target(command: Command): Command {
@@ -215,8 +207,7 @@ async function apply(options: ApplyOptions): Promise<void> {
   try {
     const { signal } = interrupt;
     const { hold = false, guardian } = options;
-    const ttlMs =
-      options.ttl === undefined ? undefined : parseDurationNs('--ttl', options.ttl) / 1e6;
+    const ttlMs = ttlMsOf(options);
     const how = {
       allow,
       signal,
@@ -238,12 +229,7 @@ async function apply(options: ApplyOptions): Promise<void> {
       for (const one of applied) explainLease(one);
       if (!hold) return;
       const [first] = applied.flatMap(({ expires }) => expires ?? []);
-      const until = first === undefined ? '' : `${first} or `;
-      explain(`held by pid ${process.pid} until ${until}Ctrl-C`);
-      await untilAborted(
-        ttlMs === undefined ? signal : firstOf(signal, AbortSignal.timeout(ttlMs)),
-      );
-      if (signal.aborted) process.exitCode = INTERRUPTED;
+      await whileHeld(signal, { ttlMs, expires: first ?? null });
     } finally {
       // Also those before one that failed.
       await releaseAll(held);
@@ -317,31 +303,17 @@ async function exportLayout(options: ExportOptions): Promise<void> {
   print((await mig.exportFile({ label: config })).trimEnd());
 }
 
-async function settled(mode: 'release' | 'recover', json: boolean): Promise<void> {
-  const journals = await mig[mode]();
-  const left = journals.filter(
-    ({ outcome }) => outcome === 'partly-undone' || outcome === 'failed',
-  );
-  const complete = left.length === 0;
-  if (json) {
-    const transactions = journals.map(({ id, outcome, undone, blocked, error }) => ({
-      id,
-      outcome,
-      undone: undone.map(({ op, target }) => ({ op, target })),
-      blocked: blocked.map(({ record, error: why }) => ({
-        op: record.op,
-        target: record.target,
-        error: why,
-      })),
-      error,
-    }));
-    printJson(documentOf(SCHEMA, mode, { complete, transactions }));
-  } else {
-    print(renderMigRecovered(journals, mode));
-  }
-  if (!complete) process.exitCode = FAILED;
-}
-
-function explain(text: string): void {
-  process.stderr.write(`${text}\n`);
+function settledBody(settled: readonly SettledTransaction[], complete: boolean): object {
+  const transactions = settled.map(({ id, outcome, undone, blocked, error }) => ({
+    id,
+    outcome,
+    undone: undone.map(({ op, target }) => ({ op, target })),
+    blocked: blocked.map(({ record, error: why }) => ({
+      op: record.op,
+      target: record.target,
+      error: why,
+    })),
+    error,
+  }));
+  return { complete, transactions };
 }

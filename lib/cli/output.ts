@@ -6,6 +6,11 @@ export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+/** A line on standard error, beside the result. */
+export function explain(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
 /** One JSON document. */
 export function printJson(document: unknown): void {
   print(JSON.stringify(document, null, 2));

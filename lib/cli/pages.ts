@@ -7,22 +7,23 @@ import {
   pools,
 } from '../mitigate/index.ts';
 import { describeChange } from '../mitigate/pool-change.ts';
-import { parseBytes, parseDurationNs } from '../units.ts';
+import { parseBytes } from '../units.ts';
 import {
   renderPagesPlan,
   renderPagesStatus,
   renderPersistent,
   renderSettled,
 } from '../view/pages.ts';
+import { parseCount } from './arguments.ts';
 import { documentOf } from './document.ts';
-import { catchInterrupt, firstOf, untilAborted } from './interrupt.ts';
-import { print, printJson, renderOptions } from './output.ts';
+import { FAILED } from './failure.ts';
+import { type HoldFlags, holdOptions, leaseOf, whileHeld } from './hold.ts';
+import { catchInterrupt } from './interrupt.ts';
+import { explain, print, printJson, renderOptions } from './output.ts';
 
 const SCHEMA = 'warpgauge/pages/1';
-const FAILED = 1;
-const INTERRUPTED = 130;
 
-interface PagesOptions {
+interface PagesOptions extends HoldFlags {
   readonly pages: string;
   readonly bytes?: string;
   readonly node?: string;
@@ -30,9 +31,6 @@ interface PagesOptions {
   readonly compactions?: string;
   readonly limit?: string;
   readonly persistent?: true;
-  readonly hold?: true;
-  readonly ttl?: string;
-  readonly guardian: boolean;
   readonly json?: true;
 }
 
@@ -58,12 +56,10 @@ export function registerPages(program: Command): void {
       if (options.persistent && !options.json) print(renderPersistent(plan.persistent));
       if (plan.refusal !== null) process.exitCode = FAILED;
     });
-  request(pages.command('reserve'))
-    .description('grow the pools by what is missing; give back with: pages release')
-    .option('--hold', 'keep the pages until Ctrl-C (or --ttl), then give them back')
-    .option('--ttl <time>', 'give them back after this time, such as 10m')
-    .option('--no-guardian', 'after a kill of --hold, or a --ttl, leave it to: pages recover')
-    .action(reserve);
+  const growing = request(pages.command('reserve')).description(
+    'grow the pools by what is missing; give back with: pages release',
+  );
+  holdOptions(growing, 'give the pages back', 'pages recover').action(reserve);
   for (const mode of ['release', 'recover'] as const) {
     pages
       .command(mode)
@@ -102,15 +98,8 @@ async function reserve(options: PagesOptions): Promise<void> {
   try {
     const { signal } = interrupt;
     const hold = options.hold ?? false;
-    const ttlMs =
-      options.ttl === undefined ? undefined : parseDurationNs('--ttl', options.ttl) / 1e6;
-    const held = await pools.reserve({
-      ...planOptions(options),
-      signal,
-      // Pages that are to stay need nobody to give them back.
-      guardian: options.guardian && (hold || ttlMs !== undefined),
-      ...(ttlMs === undefined ? {} : { ttlMs }),
-    });
+    const lease = leaseOf(options);
+    const held = await pools.reserve({ ...planOptions(options), signal, ...lease });
     for (const note of held.notes) explain(note);
     if (!hold) await held.commit();
     const { id, grown, split, guardian, expires } = held;
@@ -126,13 +115,10 @@ async function reserve(options: PagesOptions): Promise<void> {
       if (id !== null) explain('give them back with: warpgauge pages release');
       return;
     }
-    explain(`held by pid ${process.pid} until ${expires === null ? '' : `${expires} or `}Ctrl-C`);
-    await untilAborted(ttlMs === undefined ? signal : firstOf(signal, AbortSignal.timeout(ttlMs)));
-    const expired = !signal.aborted;
+    await whileHeld(signal, { ttlMs: lease.ttlMs, expires });
     const { returned, remaining, gone } = await held.release();
     if (returned.length > 0) explain(`gave back ${listPages(returned)}`);
     if (gone.length > 0) explain(`taken by others meanwhile: ${listPages(gone)}`);
-    if (!expired) process.exitCode = INTERRUPTED;
     if (remaining.length > 0) {
       explain(`still in use: ${listPages(remaining)}; later: warpgauge pages recover`);
       process.exitCode = FAILED;
@@ -143,7 +129,7 @@ async function reserve(options: PagesOptions): Promise<void> {
 }
 
 function planOptions(options: PagesOptions): PlanOptions {
-  const node = options.node === undefined ? {} : { node: wholeNumber('--node', options.node) };
+  const node = options.node === undefined ? {} : { node: parseCount('--node', options.node) };
   const parts = options.pages.split(',');
   const bytes = options.bytes === undefined ? null : parseBytes('--bytes', options.bytes);
   if (bytes !== null && parts.length > 1) {
@@ -165,14 +151,14 @@ function planOptions(options: PagesOptions): PlanOptions {
       pageBytes,
       count:
         bytes === null
-          ? wholeNumber('--pages', count ?? '')
+          ? parseCount('--pages', count ?? '')
           : Math.ceil(bytes / Math.max(1, pageBytes)),
       ...node,
     };
   });
   return {
     pages,
-    compactions: wholeNumber('--compactions', options.compactions ?? '1'),
+    compactions: parseCount('--compactions', options.compactions ?? '1'),
     ...(options.demote ? { demote: true } : {}),
     ...(options.limit === undefined ? {} : { limitBytes: parseBytes('--limit', options.limit) }),
   };
@@ -186,16 +172,7 @@ function whoGivesBack({ pid, reason }: GuardianReport, expires: string | null): 
     : `guardian: pid ${pid} gives them back ${when}`;
 }
 
-function wholeNumber(name: string, text: string): number {
-  if (!/^\d+$/.test(text)) throw invalidArgument(name, 'a whole number', text);
-  return Number(text);
-}
-
 const listPages = (changes: readonly PoolChange[]): string =>
   changes.map(describeChange).join(', ');
-
-function explain(text: string): void {
-  process.stderr.write(`${text}\n`);
-}
 
 const pagesDocument = (command: string, body: object): unknown => documentOf(SCHEMA, command, body);

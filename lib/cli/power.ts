@@ -7,12 +7,12 @@ import {
   type PowerTarget,
   power,
 } from '../mitigate/index.ts';
-import { parseDurationNs } from '../units.ts';
-import { renderPowerPlan, renderPowerSettled, renderPowerStatus } from '../view/power.ts';
+import { renderPowerPlan, renderPowerStatus } from '../view/power.ts';
 import { documentOf } from './document.ts';
-import { FAILED, INTERRUPTED } from './failure.ts';
-import { catchInterrupt, firstOf, untilAborted } from './interrupt.ts';
-import { print, printJson, renderOptions } from './output.ts';
+import { explainGuardian, type HoldFlags, holdOptions, leaseOf, whileHeld } from './hold.ts';
+import { catchInterrupt } from './interrupt.ts';
+import { explain, print, printJson, renderOptions } from './output.ts';
+import { settleCommands } from './settle.ts';
 
 const SCHEMA = 'warpgauge/power/1';
 const JSON_OPTION = ['--json', `print one JSON document (${SCHEMA})`] as const;
@@ -26,11 +26,8 @@ interface TargetFlags {
   readonly json?: true;
 }
 
-interface ApplyFlags extends TargetFlags {
+interface ApplyFlags extends TargetFlags, HoldFlags {
   readonly yes?: true;
-  readonly hold?: true;
-  readonly ttl?: string;
-  readonly guardian: boolean;
 }
 
 /** `warpgauge power status|plan|apply|release|recover` */
@@ -47,29 +44,16 @@ export function registerPower(program: Command): void {
   settings(command.command('plan'))
     .description('what it takes to get to the settings; changes nothing, needs no privilege')
     .action(plan);
-  settings(command.command('apply'))
+  const changing = settings(command.command('apply'))
     .description('set them; put back what was there with --hold, --ttl or: power release')
-    .option('--yes', 'change the GPU')
-    .option('--hold', 'keep them until Ctrl-C (or --ttl), then put back what was there')
-    .option('--ttl <time>', 'put back what was there after this time, such as 10m')
-    .option('--no-guardian', 'after a kill of --hold, or a --ttl, leave it to: power recover')
-    .action(apply);
-  for (const mode of ['release', 'recover'] as const) {
-    command
-      .command(mode)
-      .description(
-        mode === 'release' ? 'put back what apply replaced' : 'put back what killed runs replaced',
-      )
-      .option(...JSON_OPTION)
-      .action(async ({ json }: { json?: true }) => {
-        const settled = await power[mode]();
-        if (json) printJson(documentOf(SCHEMA, mode, { transactions: settled }));
-        else print(renderPowerSettled(settled, mode));
-        if (settled.some(({ outcome }) => outcome === 'failed' || outcome === 'partly-undone')) {
-          process.exitCode = FAILED;
-        }
-      });
-  }
+    .option('--yes', 'change the GPU');
+  holdOptions(changing, 'put back what was there', 'power recover').action(apply);
+  settleCommands(command, {
+    schema: SCHEMA,
+    release: 'put back what apply replaced',
+    recover: 'put back what killed runs replaced',
+    settle: power,
+  });
 }
 
 function settings(command: Command): Command {
@@ -125,23 +109,14 @@ async function apply(flags: ApplyFlags): Promise<void> {
   try {
     const { signal } = interrupt;
     const hold = flags.hold ?? false;
-    const ttlMs = flags.ttl === undefined ? undefined : parseDurationNs('--ttl', flags.ttl) / 1e6;
-    const change = await wanted.apply({
-      signal,
-      // Settings that are to stay need nobody to put them back.
-      guardian: flags.guardian && (hold || ttlMs !== undefined),
-      ...(ttlMs === undefined ? {} : { ttlMs }),
-    });
+    const lease = leaseOf(flags);
+    const change = await wanted.apply({ signal, ...lease });
     if (!hold) await change.commit();
     tell(change, hold, flags);
     if (!hold) return;
-    explain(
-      `held by pid ${process.pid} until ${change.expires === null ? '' : `${change.expires} or `}Ctrl-C`,
-    );
-    await untilAborted(ttlMs === undefined ? signal : firstOf(signal, AbortSignal.timeout(ttlMs)));
+    await whileHeld(signal, { ttlMs: lease.ttlMs, expires: change.expires });
     await change.undo();
     explain('put back what was there');
-    if (signal.aborted) process.exitCode = INTERRUPTED;
   } finally {
     interrupt.close();
   }
@@ -164,11 +139,8 @@ function tell(change: PowerChange, hold: boolean, { json }: ApplyFlags): void {
     );
   } else print(renderPowerPlan({ steps: changed, warnings }, verified, renderOptions()));
   if (id === null) return;
-  if (hold || expires !== null) {
-    explain(
-      guardian.pid === null ? `no guardian: ${guardian.reason}` : `guardian: pid ${guardian.pid}`,
-    );
-  } else explain('put back what was there with: warpgauge power release');
+  if (hold || expires !== null) explainGuardian(guardian);
+  else explain('put back what was there with: warpgauge power release');
 }
 
 function number(name: string, text: string): number {
@@ -181,8 +153,4 @@ function clocks(name: string, text: string): ClockRange {
   if (match === null) throw invalidArgument(name, 'MHz such as 1200 or 345,1200', text);
   const min = Number(match[1]);
   return { min, max: match[2] === undefined ? min : Number(match[2]) };
-}
-
-function explain(text: string): void {
-  process.stderr.write(`${text}\n`);
 }

@@ -5,22 +5,18 @@ import { aim, defaultSources, type Target } from '../monitor/default-sources.ts'
 import { HeldCommand, whyNotStartable } from '../monitor/recording/held-command.ts';
 import { openRecording } from '../monitor/recording/open-recording.ts';
 import { record } from '../monitor/recording/record.ts';
-import type { Recording } from '../monitor/recording/recorder.ts';
 import { type ByteSink, streamArrow, streamRows } from '../monitor/recording/row-stream.ts';
 import { summarize } from '../monitor/recording/summary.ts';
 import { sample } from '../monitor/sampler.ts';
 import { nameInstances, parseSourceSpec } from '../monitor/source-spec.ts';
 import type { SourceSpec, StateRow } from '../monitor/types.ts';
-import { parseBytes, parseDurationNs } from '../units.ts';
+import { parseBytes } from '../units.ts';
 import { renderRecording, stateLine } from '../view/recording.ts';
-import { recordingStatus } from '../view/recording-status.ts';
-import { complain, INTERRUPTED, reportFailure } from './failure.ts';
+import { milliseconds, repeated, wholeNumber } from './arguments.ts';
+import { complain, INTERRUPTED, OURS_FAILED, reportFailure } from './failure.ts';
 import { catchInterrupt, type Interrupt } from './interrupt.ts';
 import { renderOptions } from './output.ts';
-
-/** Of a run with a COMMAND: warpgauge itself failed. */
-const OURS_FAILED = 125;
-const STATUS_MS = 500;
+import { showProgress } from './recording-progress.ts';
 
 interface RecordFlags {
   readonly out?: string;
@@ -34,21 +30,6 @@ interface RecordFlags {
   readonly rotate?: number;
   readonly keep?: number;
   readonly last?: number;
-}
-
-const milliseconds =
-  (name: string) =>
-  (text: string): number => {
-    const ms = parseDurationNs(name, text) / 1e6;
-    if (ms === 0) throw invalidArgument(name, 'a time above 0', text);
-    return ms;
-  };
-
-function wholeNumber(name: string): (text: string) => number {
-  return (text) => {
-    if (!/^[1-9]\d*$/.test(text)) throw invalidArgument(name, 'a whole number above 0', text);
-    return Number(text);
-  };
 }
 
 /** `warpgauge record [...] [-- COMMAND ...]` */
@@ -67,7 +48,7 @@ export function registerRecord(program: Command): void {
     .option(
       '--source <name[:key=value,...]>',
       'such as vmstat:interval=10ms; may be repeated (see: warpgauge sources)',
-      (text: string, before: string[]) => [...before, text],
+      repeated,
       [],
     )
     .option('--pid <pid>', 'watch this process', wholeNumber('--pid'))
@@ -266,7 +247,8 @@ async function recordFolder(
     );
   };
   if (last !== undefined) process.on('SIGUSR2', dump);
-  const status = showStatus(recording, out);
+  tellStates(recording.states);
+  const status = showProgress(recording, out);
   try {
     if (watched !== null) {
       watched.child.release();
@@ -292,18 +274,6 @@ function tellStates(states: readonly StateRow[]): void {
   for (const state of told) {
     process.stderr.write(`${stateLine({ ...state, table: state.table || state.source })}\n`);
   }
-}
-
-function showStatus(recording: Recording, out: string): { close(): void } {
-  tellStates(recording.states);
-  const status = recordingStatus(process.stderr, out);
-  const timer = setInterval(() => status.update(recording.stats()), STATUS_MS);
-  return {
-    close() {
-      clearInterval(timer);
-      status.close();
-    },
-  };
 }
 
 /** The summary; on standard error where standard output belongs to the command. */

@@ -1,16 +1,15 @@
 import { writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { invalidArgument, WarpgaugeError } from '../errors.ts';
+import { WarpgaugeError } from '../errors.ts';
 import { type RunPages, run } from '../mitigate/index.ts';
 import { whyNotStartable } from '../monitor/recording/held-command.ts';
 import { renderRun } from '../view/placement.ts';
+import { parseCount } from './arguments.ts';
 import { documentOf } from './document.ts';
-import { complain, reportFailure, USAGE } from './failure.ts';
+import { complain, OURS_FAILED, reportFailure, USAGE } from './failure.ts';
 import { catchInterrupt } from './interrupt.ts';
 
 const SCHEMA = 'warpgauge/run/1';
-/** Warpgauge itself failed: its other codes belong to the command. */
-const OURS = 125;
 
 interface RunFlags {
   readonly nearGpu?: string;
@@ -65,7 +64,7 @@ async function runCommand(command: readonly string[], flags: RunFlags): Promise<
       ...(nearGpu === undefined
         ? {}
         : { nearGpu: /^\d+$/.test(nearGpu) ? Number(nearGpu) : nearGpu }),
-      ...(flags.node === undefined ? {} : { node: wholeNumber('--node', flags.node) }),
+      ...(flags.node === undefined ? {} : { node: parseCount('--node', flags.node) }),
       ...(flags.pages === undefined ? {} : { pages: flags.pages as RunPages }),
     });
     for (const line of renderRun(result).split('\n')) complain(line);
@@ -79,13 +78,8 @@ async function runCommand(command: readonly string[], flags: RunFlags): Promise<
       complain(error.message);
       return error.status === 2 ? 127 : 126;
     }
-    return reportFailure(error) === USAGE ? USAGE : OURS;
+    return reportFailure(error) === USAGE ? USAGE : OURS_FAILED;
   } finally {
     interrupt.close();
   }
-}
-
-function wholeNumber(name: string, text: string): number {
-  if (!/^\d+$/.test(text)) throw invalidArgument(name, 'a whole number', text);
-  return Number(text);
 }

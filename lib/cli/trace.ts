@@ -13,16 +13,13 @@ import { traceCommand } from '../monitor/trace/trace-command.ts';
 import { checkTraceOptions } from '../monitor/trace/trace-options.ts';
 import type { TracedCommand } from '../monitor/trace/traced-command.ts';
 import type { SourceSpec } from '../monitor/types.ts';
-import { parseBytes, parseDurationNs } from '../units.ts';
-import { recordingStatus } from '../view/recording-status.ts';
+import { parseBytes } from '../units.ts';
 import { renderTrace } from '../view/trace.ts';
-import { complain, reportFailure, USAGE } from './failure.ts';
+import { milliseconds, repeated } from './arguments.ts';
+import { complain, OURS_FAILED, reportFailure, USAGE } from './failure.ts';
 import { catchInterrupt, type Interrupt } from './interrupt.ts';
 import { printJson, renderOptions } from './output.ts';
-
-/** warpgauge itself failed: all other codes are the command's. */
-const OURS_FAILED = 125;
-const STATUS_MS = 500;
+import { showProgress } from './recording-progress.ts';
 
 interface TraceFlags {
   readonly out?: string;
@@ -40,14 +37,6 @@ interface TraceFlags {
   readonly force?: true;
   readonly pid?: string;
 }
-
-const milliseconds =
-  (name: string) =>
-  (text: string): number => {
-    const ms = parseDurationNs(name, text) / 1e6;
-    if (ms === 0) throw invalidArgument(name, 'a time above 0', text);
-    return ms;
-  };
 
 /** `warpgauge trace --out DIR [...] -- COMMAND ...` */
 export function registerTrace(program: Command): void {
@@ -70,7 +59,7 @@ export function registerTrace(program: Command): void {
     .option(
       '--source <name[:key=value,...]>',
       'sampled beside it on the same clock, such as page-faults; may be repeated',
-      (text: string, before: string[]) => [...before, text],
+      repeated,
       [],
     )
     .option('--delay <time>', 'begin to trace after this time', milliseconds('--delay'))
@@ -211,8 +200,7 @@ async function trace(
   if (signal.aborted) onAbort();
   const end = running.ended.then(() => recording.close(signal.aborted ? 'interrupted' : 'command'));
   end.catch(() => undefined); // told by done
-  const status = recordingStatus(process.stderr, out);
-  const timer = setInterval(() => status.update(recording.stats()), STATUS_MS);
+  const status = showProgress(recording, out);
   try {
     await recording.done;
   } catch (error) {
@@ -221,7 +209,6 @@ async function trace(
     await running.ended;
     return OURS_FAILED;
   } finally {
-    clearInterval(timer);
     status.close();
     await recording.close().catch(() => undefined); // told by done
   }

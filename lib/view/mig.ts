@@ -8,7 +8,6 @@ import type {
   MigStep,
   MigWant,
 } from '../mitigate/index.ts';
-import type { SettledTransaction } from '../mitigate/transaction/settle.ts';
 import { formatBytes, MiB } from '../units.ts';
 import { painter } from './colour.ts';
 import { formatTable, wrap } from './table.ts';
@@ -102,22 +101,6 @@ export function renderMigAssertion(one: MigAssertion): string {
   return one.matches
     ? `${one.gpu}: as wanted`
     : `${one.gpu}: wanted ${mode(one.modeWanted)}, ${list(one.wanted)}; found ${mode(one.mode)}, ${list(one.found)}`;
-}
-
-export function renderMigRecovered(
-  settled: readonly SettledTransaction[],
-  mode: 'release' | 'recover',
-): string {
-  if (settled.length === 0) return `nothing to ${mode}`;
-  return settled
-    .flatMap(({ id, outcome, undone, blocked, error }) => [
-      `${id ?? 'a journal without a first line'}: ${outcome}, ${undone.length} steps taken back`,
-      ...blocked.map(
-        ({ record, error: why }) => `  left: ${record.op} ${record.target}: ${why.message}`,
-      ),
-      ...(error === null ? [] : [`  ${error.message}`]),
-    ])
-    .join('\n');
 }
 
 export function renderMigProfiles(set: MigProfileSet, options: RenderOptions): string {

@@ -4,7 +4,6 @@ import type {
   PowerPlan,
   PowerStatus,
   PowerStep,
-  SettledTransaction,
   VerifiedSetting,
 } from '../mitigate/index.ts';
 import { painter } from './colour.ts';
@@ -104,21 +103,4 @@ export function renderPowerPlan(
     output.push(...wrap(`${gpu}: ${message}`, options.width, 'note: ', '  '));
   }
   return output.join('\n');
-}
-
-export function renderPowerSettled(
-  settled: readonly SettledTransaction[],
-  mode: 'release' | 'recover',
-): string {
-  if (settled.length === 0) return `nothing to ${mode}`;
-  return settled
-    .flatMap(({ id, outcome, undone, blocked, error }) => [
-      `${id ?? 'a journal without a first line'}: ${outcome}, ${undone.length} steps taken back`,
-      ...blocked.map(
-        ({ record, error: why }) =>
-          `  left: ${record.op} ${record.target}: ${why.message}; ${why.fix ?? ''}`,
-      ),
-      ...(error === null ? [] : [`  ${error.message}`]),
-    ])
-    .join('\n');
 }

@@ -35,7 +35,7 @@ Napi::Value FlagOrNull(Napi::Env env, int value) {
   return Napi::Boolean::New(env, value != 0);
 }
 
-Napi::Object GpuObject(Napi::Env env, const GpuState& state) {
+Napi::Object GpuObject(Napi::Env env, const GpuCondition& state) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("smMhz", OrNull(env, state.sm_mhz));
   object.Set("memoryMhz", OrNull(env, state.memory_mhz));

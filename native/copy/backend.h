@@ -36,7 +36,7 @@ struct BackendDevice {
   bool simulated = false;
 };
 
-struct GpuState {  // -1: not readable
+struct GpuCondition {  // -1: not readable
   int64_t sm_mhz = -1, memory_mhz = -1, pcie_gen = -1, pcie_width = -1;
   int64_t replays = -1;   // cumulative
   int64_t throttle = -1;  // clock event reason bits
@@ -107,7 +107,7 @@ class CopyBackend {
       const double* a, const double* b, double* c, size_t count, PinMode pin) = 0;
 
   // Clocks, link and throttle state; all -1 on the host backend. Untimed.
-  virtual GpuState ReadGpu() = 0;
+  virtual GpuCondition ReadGpu() = 0;
 
   // Has CUPTI watch the copies between the two: a third timer. From the first call on it stays in
   // the process, so it comes after everything that is timed for its own sake. End waits at most a

@@ -78,7 +78,7 @@ class CudaBackend final : public CopyBackend {
   Status HostFree(uint8_t* host) override;
   Result<VectorAddTiming> VectorAdd(
       const double* a, const double* b, double* c, size_t count, PinMode pin) override;
-  GpuState ReadGpu() override;
+  GpuCondition ReadGpu() override;
   Status BeginWitness() override;
   Result<CopyWitnessReading> EndWitness(uint64_t bytes) override;
 
@@ -510,8 +510,8 @@ Result<VectorAddTiming> CudaBackend::VectorAdd(
   return total;
 }
 
-GpuState CudaBackend::ReadGpu() {
-  GpuState state;
+GpuCondition CudaBackend::ReadGpu() {
+  GpuCondition state;
   if (nvml_ == nullptr) return state;
   const NvmlReading reading = nvml_->Read();
   const auto value = [&](NvmlMetric metric) { return reading[static_cast<size_t>(metric)].value; };

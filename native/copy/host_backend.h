@@ -34,7 +34,7 @@ class HostBackend final : public CopyBackend {
   Status HostFree(uint8_t* host) override;
   Result<VectorAddTiming> VectorAdd(
       const double* a, const double* b, double* c, size_t count, PinMode pin) override;
-  GpuState ReadGpu() override { return {}; }
+  GpuCondition ReadGpu() override { return {}; }
 
   // kStagingBytes; for bench/, which times a bare loop on the same buffers.
   [[nodiscard]] uint8_t* staging() { return staging_; }

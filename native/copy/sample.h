@@ -68,7 +68,7 @@ struct SampleReading {
   int64_t vcsw = 0, ivcsw = 0;
   int64_t compact_stall = -1, allocstall = -1, thp_fault_alloc = -1, thp_fault_fallback = -1;
   bool has_gpu = false;
-  GpuState gpu_before, gpu_after;
+  GpuCondition gpu_before, gpu_after;
   std::array<int64_t, static_cast<size_t>(Phase::kCount)>
       phases{};  // -1: the cell has no such phase
   bool has_page_before = false, has_page_after = false;

@@ -227,7 +227,7 @@ test('R8: a dropped page fails the run with its offset, in any direction and kin
   }
 });
 
-test('the flush guards against the cache: without it a warm copy is served from there', async () => {
+test('the flush guards against the cache: without it a warm copy is served from there', async (t) => {
   const median = async (cache: 'flushed' | 'hot') => {
     const result = await runMemcpy({
       ...small,
@@ -239,9 +239,14 @@ test('the flush guards against the cache: without it a warm copy is served from 
     });
     return find(result, `htod/none/warm/4k/${MiB}`).stats?.median_ns ?? Number.NaN;
   };
-  const flushed = await median('flushed');
-  const hot = await median('hot');
-  assert.ok(hot < 0.8 * flushed, `hot ${hot} ns, flushed ${flushed} ns`);
+  // Others on the same processor empty its cache too, for seconds at a time: then both are the same.
+  const ratios: number[] = [];
+  for (let attempt = 0; attempt < 3; attempt++) {
+    ratios.push((await median('hot')) / (await median('flushed')));
+    t.diagnostic(`hot over flushed: ${ratios.map((r) => r.toFixed(2)).join(', ')}`);
+    if ((ratios.at(-1) ?? 1) < 0.8) return;
+  }
+  assert.fail(`the flush changed nothing: ${ratios.join(', ')}`);
 });
 
 test('conditioning is a phase of every cold sample, and of none when it is switched off', async () => {

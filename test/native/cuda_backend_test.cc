@@ -114,7 +114,7 @@ TEST_CASE("the device is described, and says that it is simulated") {
   CHECK(device.numa_node == -1);  // never the node of a real device at the same address
   CHECK(device.pageable_access == 1);
   CHECK(device.host_page_tables == 0);
-  const GpuState gpu = backend.value->ReadGpu();
+  const GpuCondition gpu = backend.value->ReadGpu();
   CHECK(gpu.sm_mhz == 1980);
   CHECK(gpu.pcie_gen == 5);
   CHECK(gpu.pcie_width == 16);

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -209,4 +211,45 @@ test('warpgauge mig apply --hold: SIGTERM restores, exit code 130, and the audit
     [reasons.filter((one) => one === 'apply').length, new Set(reasons).size],
     [reasons.length / 2, 2],
   );
+});
+
+test('warpgauge mig apply --hold of two GPUs: both come back, and the first does when the second cannot be divided', {
+  ...NEEDS_FAKE,
+}, async (t) => {
+  const script = 'devices = 2\nnvml.1.mig_board = H100-80\nnvml.1.mig_mode = 1';
+  using machine = new SimulatedMig({ ...GIVEN, script });
+  const file = join(machine.folder, 'layouts.yaml');
+  writeFileSync(
+    file,
+    `version: v1
+mig-configs:
+  halves:
+    - devices: all
+      mig-enabled: true
+      mig-devices: { "2g.20gb": 1 }
+`,
+  );
+  const args = ['mig', 'apply', '--file', file, '--config', 'halves', '--yes', '--hold'];
+  const hold = (): { readonly child: ChildProcess; said(): string } => {
+    const child = start(t, MAIN, ...args, '--wait', '50ms');
+    let text = '';
+    child.stderr?.setEncoding('utf8').on('data', (more: string) => {
+      text += more;
+    });
+    return { child, said: () => text };
+  };
+  const both = hold();
+  while (!both.said().includes('Ctrl-C') && both.child.exitCode === null) await sleep(10);
+  assert.deepEqual([machine.now(0), machine.now(1)], [MADE, 'mode 1 14@0:2@0'], both.said());
+  both.child.kill('SIGTERM');
+  assert.deepEqual(await once(both.child, 'close'), [130, null]);
+  assert.deepEqual([machine.now(0), machine.now(1)], [FOUND, 'mode 1']);
+
+  machine.write('nvml.1.error.nvmlDeviceCreateGpuInstanceWithPlacement = 19');
+  const one = hold();
+  const [code] = await once(one.child, 'close');
+  assert.equal(code, 1, one.said());
+  assert.deepEqual([machine.now(0), machine.now(1)], [FOUND, 'mode 1'], one.said());
+  assert.match(one.said(), /restored the layout of before/);
+  assert.deepEqual(await mig.recover(), []);
 });

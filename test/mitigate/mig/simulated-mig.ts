@@ -107,11 +107,12 @@ ${more}
     writeFileSync(this.state, `${lines.join('\n')}\n`);
   }
 
-  /** Everything that a user can tell: mode, and instances with their places; no ids, which are the driver's. */
-  now(): string {
+  /** Everything that a user can tell of a GPU: mode, and instances with their places; no ids, which are the driver's. */
+  now(index = 0): string {
     const lines = readFileSync(this.state, 'utf8')
       .split('\n')
-      .map((line) => line.split(' '));
+      .map((line) => line.split(' '))
+      .filter(([, gpu]) => gpu === `${index}`);
     const mode = lines.find(([word]) => word === 'gpu');
     const instances = lines
       .filter(([word]) => word === 'gi')
