@@ -1,5 +1,5 @@
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { hostPath, readText } from './sysfs.ts';
 
 /** Where what warpgauge changes on a machine is written down, and how a boot of the machine is named. */
@@ -15,12 +15,15 @@ interface Named {
   readonly stateDir?: string | undefined;
 }
 
-/** Where changes are recorded: `stateDir`, else `WARPGAUGE_STATE_DIR`, else by user. */
+/**
+ * Where changes are recorded: `stateDir`, else `WARPGAUGE_STATE_DIR`, else by user. Always absolute: the guardian, which
+ * works in `/`, must find what we write.
+ */
 export function stateFolder(options: Named): string {
   const named = options.stateDir ?? process.env['WARPGAUGE_STATE_DIR'];
-  if (named) return named;
-  if (process.getuid?.() === 0) return hostPath('/var/lib/warpgauge', options.root);
-  return join(process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'warpgauge');
+  if (named) return resolve(named);
+  if (process.getuid?.() === 0) return resolve(hostPath('/var/lib/warpgauge', options.root));
+  return resolve(process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'warpgauge');
 }
 
 /**
@@ -28,9 +31,9 @@ export function stateFolder(options: Named): string {
  * state folders of their own still change the same machine.
  */
 export function lockFolder(options: Named = {}): string {
-  if (process.getuid?.() === 0) return hostPath('/run/warpgauge', options.root);
+  if (process.getuid?.() === 0) return resolve(hostPath('/run/warpgauge', options.root));
   const runtime = process.env['XDG_RUNTIME_DIR'];
-  return runtime ? join(runtime, 'warpgauge') : join(stateFolder({}), 'run');
+  return runtime ? resolve(runtime, 'warpgauge') : join(stateFolder({}), 'run');
 }
 
 /** Names this boot of the machine; every pool, power and clock setting ends with it. */

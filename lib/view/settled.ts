@@ -16,7 +16,9 @@ export function renderSettledTransactions(
         ({ record, error: why }) =>
           `  left: ${record.op} ${record.target}: ${why.message}${why.fix === undefined ? '' : `; ${why.fix}`}`,
       ),
-      ...(error === null ? [] : [`  ${error.message} (${error.code})`]),
+      ...(error === null
+        ? []
+        : [`  ${error.message} (${error.code})${error.fix === undefined ? '' : `; ${error.fix}`}`]),
     ])
     .join('\n');
 }

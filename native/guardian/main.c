@@ -81,12 +81,14 @@ static bool OwnerLives(const struct Watch* watch) {
 static struct Journal g_journal;
 static char g_text[kTextBytes];
 
-// The journal as it is now; false when it cannot be read (it was tidied away: nothing is left).
+// The journal as it is now; false with errno when it cannot be read.
 static bool LoadJournal(const char* path) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   const long length = ReadWhole(fd, g_text, sizeof(g_text));
+  const int error = errno;
   close(fd);
+  errno = error;
   if (length < 0) return false;
   ParseJournal(g_text, (size_t)length, &g_journal);
   return true;
@@ -96,9 +98,10 @@ static bool Expired(const struct Watch* watch) {
   return watch->expires_ms >= 0 && NowMs(CLOCK_BOOTTIME) >= watch->expires_ms;
 }
 
-// Nothing is left to do, whatever happens to the owner.
+// Nothing is left to do, whatever happens to the owner. A journal that is gone was tidied away; one
+// that cannot be read now (no descriptor, no memory) is what it was.
 static bool IsOver(const struct Watch* watch) {
-  if (!LoadJournal(watch->journal)) return true;
+  if (!LoadJournal(watch->journal) && errno == ENOENT) return true;
   return g_journal.closed || (g_journal.committed && watch->expires_ms < 0);
 }
 
@@ -206,6 +209,8 @@ int main(int argc, char** argv) {
   signal(SIGHUP, SIG_IGN);
   signal(SIGINT, SIG_IGN);
   if (chdir("/") != 0) return 1;
+  if (!LoadJournal(watch.journal))
+    return 1;  // a guardian that could undo nothing must not say it watches
   if (write(STDOUT_FILENO, "watching\n", 9) != 9) return 1;
   close(STDOUT_FILENO);
   Wait(&watch);

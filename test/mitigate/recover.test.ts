@@ -94,6 +94,7 @@ test('a journal whose process lives is not touched, nor one of another pid names
     pidStart: processStart(process.pid) as number,
   });
   writeJournal(pools, [grow(pools.file(), 11, 8), done(8)], { pidNamespace: 'pid:[1]' });
+  await using _held = DeviceLock.acquire('pools', 'held', { root: pools.root });
   const report = await recover(pools);
   assert.deepEqual(
     report.journals.map(({ state, outcome }) => [state, outcome]),

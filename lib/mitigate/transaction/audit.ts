@@ -1,5 +1,6 @@
 import { loadBinding } from '../../addon.ts';
-import { type AuditRecord, appendAudit } from '../../audit.ts';
+import { type AuditRecord, appendAudit, auditFile } from '../../audit.ts';
+import { WarpgaugeError } from '../../errors.ts';
 import type { Journal, JournalIntent, JournalValue } from './journal.ts';
 
 /** What one change came to, for the audit log. */
@@ -11,7 +12,11 @@ export interface Outcome {
   readonly reason: string;
 }
 
-/** Writes the audit record of one step. It stands before `done` in the journal: a crash between repeats it, and never loses it. */
+/**
+ * Writes the audit record of one step. It stands before `done` in the journal: a crash between repeats it, and never loses
+ * it. A log that cannot be written (a full disk) stops a change with `ERR_SYSCALL`, but never the undoing of one: the
+ * journal has the same.
+ */
 export function auditStep(
   stateDir: string,
   journal: Journal,
@@ -39,5 +44,19 @@ export function auditStep(
     duration_ns: outcome.durationNs,
     reason: outcome.reason,
   };
-  appendAudit(stateDir, record);
+  try {
+    appendAudit(stateDir, record);
+  } catch (error) {
+    if (outcome.reason !== 'apply') return;
+    const path = auditFile(stateDir);
+    throw new WarpgaugeError(
+      'ERR_SYSCALL',
+      `The audit log cannot be written: ${(error as Error).message}`,
+      {
+        source: path,
+        fix: `Make room for ${path} and let it be written`,
+        cause: error,
+      },
+    );
+  }
 }

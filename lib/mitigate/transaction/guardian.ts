@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { guardianExecutable } from '../../addon.ts';
 import { auditFile } from '../../audit.ts';
@@ -61,7 +62,7 @@ export class GuardianProcess {
         options.journal,
         auditFile(options.stateDir),
         lockFolder({ root: options.root }),
-        hostRoot(options.root),
+        resolve(hostRoot(options.root)),
         `${process.pid}`,
         `${processStart(process.pid) ?? 0}`,
         `${options.expires ?? -1}`,
@@ -74,7 +75,9 @@ export class GuardianProcess {
         env: {
           ...process.env,
           WARPGAUGE_STATE_DIR: options.stateDir,
-          ...(options.root === undefined ? {} : { WARPGAUGE_ROOT: options.root }),
+          ...(hostRoot(options.root) === '/'
+            ? {}
+            : { WARPGAUGE_ROOT: resolve(hostRoot(options.root)) }),
         },
       },
     );

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { loadBinding } from '../../addon.ts';
 import { type ErrorRecord, WarpgaugeError } from '../../errors.ts';
 import { bootId, type StateOptions, stateFolder } from '../../host/state-folder.ts';
@@ -13,7 +13,7 @@ import {
 } from './journal.ts';
 import type { ActionKind, StepRecord } from './kind.ts';
 import { kindByName } from './kinds.ts';
-import { acquireDevice, type DeviceLock } from './lock.ts';
+import { acquireDevice, DeviceLock } from './lock.ts';
 import { changes, readRecords, undoneOf } from './records.ts';
 import { type Blocked, type UndoOptions, undoJournal } from './undo.ts';
 
@@ -23,7 +23,7 @@ export type TransactionState =
   | 'held'
   /** The change is meant to stay until `release`. */
   | 'committed'
-  /** Its process is gone without undoing: work for `recover`. */
+  /** Its process is gone without undoing, or gave it up and its locks with it: work for `recover`. */
   | 'abandoned'
   /** Its time is over and nobody has undone it: work for `recover`. */
   | 'expired'
@@ -160,9 +160,11 @@ export async function settle(
   options: SettleOptions = {},
 ): Promise<SettledTransaction[]> {
   const settled: SettledTransaction[] = [];
-  for (const contents of openJournals(options).reverse()) {
+  const journals = openJournals(options).reverse();
+  for (const [index, contents] of journals.entries()) {
     const before = reportOf(contents, options.root);
-    settled.push(await settleOne(before, contents, mode, [], options));
+    const older = journals.slice(index + 1);
+    settled.push(await settleOne(before, contents, { mode, older, heldDevices: [] }, options));
   }
   prune(options);
   return settled;
@@ -190,24 +192,37 @@ export async function recoverUnder(
     const concerned = contents.header?.locks.some((device) => devices.includes(device)) ?? true;
     if (!concerned) continue;
     const before = reportOf(contents, options.root);
-    settled.push(await settleOne(before, contents, 'recover', devices, settling));
+    const how = { mode: 'recover', older: [], heldDevices: devices } as const;
+    settled.push(await settleOne(before, contents, how, settling));
   }
   prune(settling);
   return settled;
 }
 
+interface Settling {
+  readonly mode: Mode;
+  /** Journals before this one, which are settled after it. */
+  readonly older: readonly JournalContents[];
+  /** Devices whose locks the caller holds. */
+  readonly heldDevices: readonly string[];
+}
+
 async function settleOne(
-  before: TransactionReport,
+  found: TransactionReport,
   contents: JournalContents,
-  mode: Mode,
-  heldDevices: readonly string[],
+  { mode, older, heldDevices }: Settling,
   options: SettleOptions,
 ): Promise<SettledTransaction> {
+  const before = isGivenUp(found, contents, heldDevices, options)
+    ? ({ ...found, state: 'abandoned' } as const)
+    : found;
   const nothing = { ...before, undone: [], blocked: [], error: null };
   if (before.state === 'corrupt') {
     return { ...nothing, outcome: 'failed', error: corruptJournal(contents).toJSON() };
   }
-  if (!ACTS_ON[mode].has(before.state)) return { ...nothing, outcome: 'untouched' };
+  if (!ACTS_ON[mode].has(before.state) && !isInTheWay(before, contents, older, options.root)) {
+    return { ...nothing, outcome: 'untouched' };
+  }
   const locks: DeviceLock[] = [];
   try {
     const { header } = contents;
@@ -253,6 +268,52 @@ async function settleOne(
   } finally {
     for (const lock of locks) lock.release();
   }
+}
+
+/**
+ * Whether a change that its living process seems to hold is nobody's: after an undoing that failed the process goes on
+ * without the locks. Told only as root, whose locks lie in one place for all processes.
+ */
+function isGivenUp(
+  { state, pid }: TransactionReport,
+  { header, path }: JournalContents,
+  heldDevices: readonly string[],
+  { root }: SettleOptions,
+): boolean {
+  if (state !== 'held' || header === null || process.getuid?.() !== 0) return false;
+  if (ownerOf(`/proc/${pid}`) !== 0) return false;
+  const isFree = header.locks.every((device) => {
+    if (heldDevices.includes(device)) return true;
+    try {
+      DeviceLock.acquire(device, `look: ${header.id}`, { root }).release();
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  if (!isFree || header.locks.length === 0) return false;
+  // It may have ended or committed the change between our reading and the locks.
+  const now = readJournal(path);
+  return !isClosed(now) && stateOf(now, root) === 'held';
+}
+
+/** Whether `release` has to take this back first: it is younger than what is to be released, on the same device. */
+function isInTheWay(
+  { state }: TransactionReport,
+  { header }: JournalContents,
+  older: readonly JournalContents[],
+  root: string | undefined,
+): boolean {
+  if (state !== 'abandoned') return false;
+  return older.some(
+    (one) =>
+      ACTS_ON.release.has(stateOf(one, root)) &&
+      one.header?.locks.some((device) => header?.locks.includes(device)),
+  );
+}
+
+function ownerOf(path: string): number | null {
+  return statSync(path, { throwIfNoEntry: false })?.uid ?? null;
 }
 
 function isHeldBy(error: unknown, pid: number): boolean {

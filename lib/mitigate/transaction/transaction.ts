@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WarpgaugeError } from '../../errors.ts';
 import type { GuardianProcess, GuardianReport } from './guardian.ts';
-import { Journal } from './journal.ts';
+import { isClosed, Journal } from './journal.ts';
 import { type ActionKind, describeStep, type StepRecord } from './kind.ts';
 import type { DeviceLock } from './lock.ts';
 import { type UndoOptions, type UndoReport, undoJournal } from './undo.ts';
@@ -106,23 +106,30 @@ export class Transaction implements AsyncDisposable {
         fix: `warpgauge ${this.#kind.command} release`,
       });
     }
+    const rested = this.#resting;
+    let report = NOTHING;
     try {
       await this.#wake();
-      const report =
-        this.#path === null
-          ? NOTHING
-          : await undoJournal(this.#path, this.#kind, reason, this.#undoing);
-      if (report.blocked.length > 0) {
-        this.#running = undefined;
-        return report;
+      if (this.#path !== null) {
+        report = await undoJournal(this.#path, this.#kind, reason, this.#undoing);
       }
-      this.#state = 'undone';
-      this.#unlock();
-      return report;
     } catch (error) {
-      this.#running = undefined;
+      this.#undoneInPart(rested);
       throw error;
     }
+    if (report.blocked.length > 0) {
+      this.#undoneInPart(rested);
+      return report;
+    }
+    this.#state = 'undone';
+    this.#unlock();
+    return report;
+  }
+
+  /** A later call tries again; until then others use the devices as they did before this one. */
+  #undoneInPart(rested: boolean): void {
+    this.#running = undefined;
+    if (rested) this.rest();
   }
 
   async #wake(): Promise<void> {
@@ -144,36 +151,44 @@ export class Transaction implements AsyncDisposable {
       left = `what was changed (${(second as Error).message})`;
     }
     this.#unlock();
-    if (left !== '' && error instanceof Error) {
+    if (left !== '' && error instanceof Error && !error.message.includes(LEFT_BEHIND)) {
       error.message += `${LEFT_BEHIND}${left}: run warpgauge ${this.#kind.command} recover`;
     }
   }
 
-  /** Leaves the change as it is, beyond this process, until `release`. */
+  /** Leaves the change as it is, beyond this process, until `release`. Where that cannot be written down it is undone. */
   async commit(): Promise<void> {
-    if (this.#state !== 'held') {
-      throw new WarpgaugeError('ERR_CLOSED', `This change was ${this.#state}`);
-    }
-    this.#state = 'committed';
-    if (this.#path !== null) {
-      const { journal } = await Journal.reopen(this.#path, { onStep: this.#undoing.onStep });
-      journal.append({ type: 'commit' });
-      journal.close();
-    }
-    this.#unlock();
+    await this.#leave('commit');
   }
 
-  /** Leaves the change as it is, for good: nothing of it will be undone by anybody. */
+  /** Leaves the change as it is, for good: nothing of it will be undone by anybody. As {@link commit} otherwise. */
   async keep(): Promise<void> {
+    await this.#leave('kept');
+  }
+
+  async #leave(type: 'commit' | 'kept'): Promise<void> {
     if (this.#state !== 'held') {
       throw new WarpgaugeError('ERR_CLOSED', `This change was ${this.#state}`);
     }
-    this.#state = 'committed';
+    if (this.#running !== undefined) throw undoneMeanwhile();
     if (this.#path !== null) {
-      const { journal } = await Journal.reopen(this.#path, { onStep: this.#undoing.onStep });
-      journal.append({ type: 'kept' });
-      journal.close();
+      try {
+        const { journal, contents } = await Journal.reopen(this.#path, {
+          onStep: this.#undoing.onStep,
+        });
+        try {
+          // The guardian is as fast as we are where the time is shorter than the change took.
+          if (isClosed(contents)) throw undoneMeanwhile();
+          journal.append({ type });
+        } finally {
+          journal.close();
+        }
+      } catch (error) {
+        await this.undoAfter(error);
+        throw error;
+      }
     }
+    this.#state = 'committed';
     this.#unlock();
   }
 
@@ -187,4 +202,14 @@ export class Transaction implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#state !== 'committed') await this.undo();
   }
+}
+
+function undoneMeanwhile(): WarpgaugeError {
+  return new WarpgaugeError(
+    'ERR_CLOSED',
+    'This change was undone before it could be left: its time was over',
+    {
+      fix: 'Give it more time (ttlMs, --ttl)',
+    },
+  );
 }

@@ -2,7 +2,7 @@ import { WarpgaugeError } from '../../errors.ts';
 import { bootId } from '../../host/state-folder.ts';
 import { isClosed, Journal, type StepHook } from './journal.ts';
 import type { ActionKind, StepRecord } from './kind.ts';
-import { changes, readRecords, undoneOf } from './records.ts';
+import { changes, readRecords, toRecord, undoneOf } from './records.ts';
 import { decideStep, operationOf, type StepRun, takeStep } from './step.ts';
 
 export interface UndoOptions {
@@ -58,10 +58,18 @@ export async function undoJournal(
       sameBoot || (kind.survivesBoot?.(record) ?? false);
     // Decided before anything is changed: an unknown end can be told from the machine only as long as nobody has
     // written since.
-    for (const intent of before.unknown) {
-      if (survives({ ...intent, observed: null })) records.push(await decideStep(run, intent));
-    }
     const blocked: Blocked[] = [];
+    for (const intent of before.unknown) {
+      const record = toRecord(intent, null);
+      if (!survives(record)) continue;
+      try {
+        records.push(await decideStep(run, intent));
+      } catch (error) {
+        // A GPU that is gone cannot say what it took. The others are put back nevertheless.
+        if (!(error instanceof WarpgaugeError) || error.code === 'ERR_JOURNAL') throw error;
+        blocked.push({ record, error });
+      }
+    }
     const undone: StepRecord[] = [];
     let number = before.nextStep;
     for (const record of changes(records.toSorted((a, b) => a.step - b.step)).filter(survives)) {

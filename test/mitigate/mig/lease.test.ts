@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -216,8 +216,9 @@ test('warpgauge mig apply --hold: SIGTERM restores, exit code 130, and the audit
 test('warpgauge mig apply --hold of two GPUs: both come back, and the first does when the second cannot be divided', {
   ...NEEDS_FAKE,
 }, async (t) => {
-  const script = 'devices = 2\nnvml.1.mig_board = H100-80\nnvml.1.mig_mode = 1';
+  const script = 'devices = 2\nnvml.1.mig_board = H100-80';
   using machine = new SimulatedMig({ ...GIVEN, script });
+  appendFileSync(machine.state, 'gpu 1 1 1\n');
   const file = join(machine.folder, 'layouts.yaml');
   writeFileSync(
     file,
@@ -240,7 +241,7 @@ mig-configs:
   };
   const both = hold();
   while (!both.said().includes('Ctrl-C') && both.child.exitCode === null) await sleep(10);
-  assert.deepEqual([machine.now(0), machine.now(1)], [MADE, 'mode 1 14@0:2@0'], both.said());
+  assert.deepEqual([machine.now(0), machine.now(1)], [MADE, MADE], both.said());
   both.child.kill('SIGTERM');
   assert.deepEqual(await once(both.child, 'close'), [130, null]);
   assert.deepEqual([machine.now(0), machine.now(1)], [FOUND, 'mode 1']);

@@ -161,6 +161,8 @@ test('the state folder: option, then environment, then the user', (t) => {
   process.env['WARPGAUGE_STATE_DIR'] = dir;
   t.after(() => delete process.env['WARPGAUGE_STATE_DIR']);
   assert.equal(stateFolder({ stateDir: '/x' }), '/x');
+  // The guardian works in another folder.
+  assert.equal(stateFolder({ stateDir: 'x' }), join(process.cwd(), 'x'));
   assert.equal(stateFolder({}), dir);
   delete process.env['WARPGAUGE_STATE_DIR'];
   const isRoot = process.getuid?.() === 0;

@@ -18,6 +18,8 @@ export class SimulatedDevice {
   readonly deaf = new Set<string>();
   /** Settings whose set throws. */
   readonly broken = new Set<string>();
+  /** What cannot be read: it fell off the bus. */
+  readonly gone = new Set<string>();
   /** Parts that somebody uses. */
   readonly used = new Set<string>();
   /** Called within each `set`. */
@@ -58,7 +60,12 @@ export class SimulatedDevice {
         throw new WarpgaugeError('ERR_NVML', `Simulated: ${target} fails`);
       if (!this.deaf.has(target)) this.put(target, value);
     };
-    const read = async (target: string) => this.get(target);
+    const read = async (target: string) => {
+      if (this.gone.has(target)) {
+        throw new WarpgaugeError('ERR_NO_DEVICE', `Simulated: ${target} is gone`);
+      }
+      return this.get(target);
+    };
     const refused = (target: string) =>
       new WarpgaugeError('ERR_REFUSED', `Simulated: ${target} does not follow`, { source: target });
     const inUse = (target: string) =>
