@@ -15,7 +15,7 @@ import { whyNotQuiet } from '../quiet.ts';
 
 const COMPARISONS = 40;
 const LEAST = 13;
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 90_000;
 let child: CopyChild;
 before(async () => {
   child = await CopyChild.start({
@@ -121,9 +121,14 @@ async function compare(pairing: Pairing): Promise<Comparison> {
 const tally = (comparisons: readonly Comparison[]): string =>
   comparisons.map((c) => `${c.verdict} ${c.speedup.toFixed(3)}`).join(', ');
 
-test(`A/A: 4k against 4k, warm, ${COMPARISONS} times: at most 6 false winners`, async (t) => {
+// Where faults are dear, 40 comparisons take ten minutes: then it is as many as there is time for, and the same share.
+const isEnough = (count: number, until: number): boolean =>
+  count >= COMPARISONS || (count >= LEAST && performance.now() > until);
+
+test(`A/A: 4k against 4k, warm, up to ${COMPARISONS} times: at most 15 % false winners`, async (t) => {
   const all: Comparison[] = [];
-  for (let i = 0; i < COMPARISONS; i++) {
+  const until = performance.now() + PATIENCE_MS;
+  for (let i = 0; !isEnough(i, until); i++) {
     all.push(
       await compare({
         dir: i % 2 === 0 ? 'HtoD' : 'DtoH',
@@ -139,18 +144,16 @@ test(`A/A: 4k against 4k, warm, ${COMPARISONS} times: at most 6 false winners`, 
     );
   }
   const wrong = all.filter((c) => c.verdict === 'FASTER' || c.verdict === 'SLOWER');
-  t.diagnostic(`${wrong.length} of ${COMPARISONS} wrong: ${tally(all)}`);
-  assert.ok(wrong.length <= 6, tally(wrong));
+  t.diagnostic(`${wrong.length} of ${all.length} wrong: ${tally(all)}`);
+  assert.ok(wrong.length <= 0.15 * all.length, tally(wrong));
 });
 
-// Where faults are dear, 40 comparisons take ten minutes: then it is as many as there is time for, and the same share.
 test(`+10 %: an injected delay is found in 85 % of up to ${COMPARISONS}`, async (t) => {
   const busy = await whyNotQuiet();
   if (busy !== null) return t.skip(busy);
   const all: Comparison[] = [];
   const until = performance.now() + PATIENCE_MS;
-  for (let i = 0; i < COMPARISONS; i++) {
-    if (i >= LEAST && performance.now() > until) break;
+  for (let i = 0; !isEnough(i, until); i++) {
     all.push(
       await compare({
         dir: 'DtoH',
