@@ -19,6 +19,8 @@ constexpr int64_t kIdlePeriodNs = 500 * kMs;
 constexpr int64_t kShortestDeadlineNs = 1000 * kMs;
 constexpr int64_t kFirstCallDeadlineNs = 10'000 * kMs;  // the first touch of a GPU initializes it
 constexpr int64_t kLeastWaitNs = 5 * kMs;
+// A call that the budget put off is made with the next tick, unless that is further away.
+constexpr int64_t kNextTickIsFarNs = 2000 * kMs;
 // What a tick of the fast table would notice, how often its end is looked for, and how long a dear
 // call waits for one at most.
 constexpr int64_t kGapCostNs = 200'000;
@@ -309,7 +311,7 @@ bool NvmlSession::BeginMetric(NvmlWorker& worker,
       if (wait_ns > 0) {
         state.next_due_ns = now_ns + std::max(wait_ns, kLeastWaitNs);
         const GpuTable table = GpuMetrics()[metric].table;
-        if (table != GpuTable::kMain) {
+        if (table != GpuTable::kMain && state.wanted_ns > kNextTickIsFarNs) {
           NvmlWorker::Late& late = worker.late[static_cast<size_t>(table)];
           if (late.retry_ns == 0 || state.next_due_ns < late.retry_ns) {
             late.retry_ns = state.next_due_ns;
