@@ -378,6 +378,32 @@ TEST_CASE("a process that breaks the rules loses its lane until it ends, and oth
   CHECK(traced.BytesOf(static_cast<uint32_t>(good)) == 6);
 }
 
+TEST_CASE("a process that writes on after its end can not hold up the end of the trace") {
+  Traced traced(16 << 20);
+  traced.Start();
+  const pid_t hostile = traced.Child([](wg_trace_header* header) {
+    LaneWriter lane(header, "hostile");
+    lane.Write(ClockNow());
+    while (lane.TryWrite(NumberedCopy(1, static_cast<uint64_t>(RealtimeNs())))) {
+    }
+    // Its ring is full for ever, and for as long as the trace goes on.
+    const uint64_t capacity = header->lane_capacity;
+    for (const int64_t begin = MonotonicNs(); MonotonicNs() - begin < 5000 * kMs;) {
+      for (int i = 0; i < 1000; i++) {
+        const uint64_t tail = __atomic_load_n(&lane.lane()->tail, __ATOMIC_ACQUIRE);
+        __atomic_store_n(&lane.lane()->head, tail + capacity, __ATOMIC_RELEASE);
+        lane.SetState(WG_LANE_ENDED);
+      }
+    }
+  });
+  CHECK(Until([&] { return traced.Told("lost", "torn") > 0; }));
+  const int64_t begin = MonotonicNs();
+  traced.Stop();
+  CHECK(MonotonicNs() - begin < 2000 * kMs);
+  kill(hostile, SIGKILL);
+  WaitFor(hostile);
+}
+
 TEST_CASE("lane files are found, read, removed when their process is over; others are named") {
   Traced traced(TraceBuffer::kLeastBytes, true);
   traced.Start();

@@ -34,6 +34,8 @@ class LaneReader {
   [[nodiscard]] uint64_t overwritten() const { return overwritten_; }
   // Why nothing is taken any more, a fixed word; nullptr while all is well.
   [[nodiscard]] const char* broken() const { return broken_; }
+  // Its writer was seen to break the rules: nothing is taken any more.
+  void Break() { broken_ = "torn"; }
 
  protected:
   uint64_t taken_ = 0;

@@ -145,12 +145,17 @@ void TraceReader::Loop() {
     LookAround(now_ns);
     // What a lane has beyond its share of a look must not wait for the next one: it may be full by
     // then.
-    while (is_behind_ && !stop_.load(std::memory_order_acquire)) LookAround(MonotonicNs());
+    while (is_behind_ && !stop_.load(std::memory_order_acquire)) {
+      const int64_t again_ns = MonotonicNs();
+      if (again_ns >= end_ns_) break;
+      LookAround(again_ns);
+    }
     look_ticks_.fetch_add(1, std::memory_order_relaxed);
     looks_.Record(MonotonicNs() - now_ns);
   }
   const int64_t begin_ns = MonotonicNs();
   while (!DrainToTheEnd() && MonotonicNs() - begin_ns < kLastRecordsNs) {
+    if (is_behind_) continue;
     const timespec pause{0, kMs};
     nanosleep(&pause, nullptr);
   }
@@ -248,6 +253,8 @@ bool TraceReader::DrainOne(Lane& lane, size_t most) {
   for (size_t done = 0; done < most;) {
     const size_t count = lane.reader->Take(batch_.data(), batch_.size());
     if (count == 0) return false;
+    // Somebody goes on writing for a writer that has ended: that could go on for ever.
+    if (lane.reader->taken() > lane.most_taken) lane.reader->Break();
     lane.decoder->Take(batch_.data(), count);
     done += count;
   }
@@ -262,7 +269,7 @@ void TraceReader::Adopt(Lane& lane) {
   lane.told_counts.fill(false);
   lane.told_simulated = lane.told_broken = false;
   lane.command_code = lane.cupti_code = lane.detail_code = -1;
-  lane.flushes_seen = UINT64_MAX;
+  lane.flushes_seen = lane.most_taken = UINT64_MAX;
   lane.decoder = std::make_unique<TraceDecoder>(rows_);
   if (lane.memory != nullptr) lane.reader->Look(&lane.facts);
   lane.process.Find(lane.facts.pid, lane.facts.start_ticks);
@@ -293,11 +300,14 @@ void TraceReader::LookSlowly(int64_t now_ns) {
   std::vector<Lane*> over;
   ForEachLane([&](Lane& lane) {
     const bool has_ended = HasEnded(lane);
+    if (has_ended && lane.most_taken == UINT64_MAX) {
+      lane.most_taken = lane.reader->taken() + trace_->layout().capacity;
+    }
     SeeFacts(lane);
     SeeClock(lane);
     SeeCounts(lane, false);
     // Once more: draining may have shown that the rules were broken.
-    if (has_ended && !DrainOne(lane, SIZE_MAX) && HasEnded(lane)) over.push_back(&lane);
+    if (has_ended && !DrainOne(lane, kMostPerLook) && HasEnded(lane)) over.push_back(&lane);
   });
   for (Lane* lane : over) {
     lane->is_over = true;

@@ -64,6 +64,8 @@ class TraceReader final : public Shared {
     // Its process has ended, or runs another program: once empty the lane is free.
     bool is_over = false;
     uint64_t number = 0;  // of the process, counted from 1
+    // Records that may come still once its writer was seen to have ended: no more than fit.
+    uint64_t most_taken = UINT64_MAX;
     wg_lane facts{};
     ProcessWatch process;
     std::unique_ptr<TraceDecoder> decoder;
