@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <memory>
@@ -17,6 +18,7 @@
 #include "fake/activity_feed.h"
 #include "fake_driver.h"
 #include "sanitized.h"
+#include "single_step.h"
 #include "trace_ring_support.h"
 
 namespace warpgauge {
@@ -261,6 +263,45 @@ TEST_CASE("pause and go on by the reader's word, and its end") {
   CHECK(wg_activity_stop(WG_STOP_UNSUBSCRIBE, 20'000) == 0);
   CHECK(CountKind(again.Take(0), WG_RECORD_MEMCPY) == 1);
   CHECK(session.Violation().empty());
+}
+
+TEST_CASE("exit() between any two instructions of a thread that begins ours") {
+  if (!kCanSingleStep) {
+    std::printf("exit() at every instruction: skipped: no single steps here\n");
+    return;
+  }
+  const Session session("");
+  auto* const initialized =
+      session.Function<void(int, void*)>("warpgauge_fake_cupti_event");
+  const TestRing ring(1, 64);
+  wg_activity_options options{};
+  const std::string path = FakeFile("libcupti.so");
+  options.cupti_override = path.c_str();
+  bool has_thread = false;
+  uint64_t moments = 0;
+  while (!has_thread) {
+    ring.lane(0)->state = WG_LANE_FREE;
+    ring.lane(0)->tail = ring.lane(0)->head;
+    REQUIRE(wg_lane_attach_mapped(&Writer(), ring.header()) == 0);
+    REQUIRE(wg_activity_start(&Writer(), &options) == WG_REASON_NONE);
+    SingleStep steps([&](uint64_t step) {
+      if (step < moments) return true;
+      has_thread = wg_activity_stop(WG_STOP_EXIT, 0) != 0;
+      return false;
+    });
+    steps.Begin();
+    initialized(FAKE_INITIALIZED, nullptr);
+    steps.End();
+    REQUIRE(steps.steps() == ++moments);
+    if (!has_thread) REQUIRE(ring.state(0) == WG_LANE_ENDED);
+  }
+  CHECK(moments > 50);
+  // The last of them came too late to prevent the thread, which ends as if it had been there.
+  REQUIRE(Wait([] { return wg_activity_stop(WG_STOP_EXIT, 1000) == 0; }));
+  CHECK(ring.state(0) == WG_LANE_ENDED);
+  const TestRing after;
+  REQUIRE(session.Start(after) == WG_REASON_NONE);
+  CHECK(wg_activity_stop(WG_STOP_UNSUBSCRIBE, 20'000) == 0);
 }
 
 TEST_CASE("two at a time are refused") {

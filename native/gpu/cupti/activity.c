@@ -453,8 +453,11 @@ int wg_activity_stop(enum wg_stop how, uint32_t timeout_ms) {
   if (how == WG_STOP_UNSUBSCRIBE) begin_thread(activity);
   __atomic_store_n(&activity->phase, WG_PHASE_STOPPING, __ATOMIC_SEQ_CST);
   wg_buffer_pool_wake(&activity->pool);
-  uint32_t thread = __atomic_load_n(&activity->thread, __ATOMIC_ACQUIRE);
-  if (thread == WG_THREAD_NONE) {
+  /* One of the application's threads may have seen RUNNING just now, and is about to make our
+   * thread: either it comes first and its thread is waited for, or it finds the word taken. */
+  uint32_t thread = WG_THREAD_NONE;
+  if (__atomic_compare_exchange_n(
+          &activity->thread, &thread, WG_THREAD_ENDED, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
     wg_lane_set_state(activity->writer, WG_LANE_ENDED);
   }
   while (thread != WG_THREAD_NONE && thread != WG_THREAD_ENDED) {

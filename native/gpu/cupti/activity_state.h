@@ -16,7 +16,7 @@ enum wg_thread {
   WG_THREAD_NONE = 0,
   WG_THREAD_STARTING = 1, /* whoever set this makes the thread */
   WG_THREAD_RUNNING = 2,
-  WG_THREAD_ENDED = 3,
+  WG_THREAD_ENDED = 3, /* or will not be made any more */
 };
 
 enum wg_cuda {
