@@ -255,7 +255,25 @@ TEST_CASE("more processes at once than lanes: the others are counted and named")
     }
   }
   CHECK(named == WG_TRACE_NAMED_LEFT_OUT);
-  CHECK(counted == left_out);
+  CHECK(counted == left_out - WG_TRACE_NAMED_LEFT_OUT);
+}
+
+TEST_CASE("a process that is killed while it says that there was no lane hides no other") {
+  Traced traced;
+  wg_trace_header* const header = traced.trace().header();
+  for (uint32_t i = 1; i < 3; i++) {
+    std::strcpy(header->left_out_names[i].command, "rank");
+    header->left_out_names[i].pid = 4'000'000 + i;
+  }
+  header->left_out = 3;
+  traced.Start();
+  CHECK(Until([&] { return traced.Told("unavailable", "no_free_lane") == 2; }));
+  CHECK(traced.Told("unavailable", "no_free_lane", "4000001 rank") == 1);
+  CHECK(traced.Told("unavailable", "no_free_lane", "4000002 rank") == 1);
+  traced.Stop();
+  REQUIRE(traced.states().size() == 3);
+  CHECK(traced.states()[2].key.empty());
+  CHECK(traced.states()[2].code == 1);
 }
 
 TEST_CASE("a program that execs another one: the lane of the first is drained and freed") {
@@ -443,6 +461,76 @@ TEST_CASE("lane files are found, read, removed when their process is over; other
   while (fgets(line, sizeof line, list) != nullptr) lanes += std::strncmp(line, "lane.", 5) == 0;
   pclose(list);
   CHECK(lanes == 1);  // the one that was none
+}
+
+TEST_CASE("more files than places: the others are counted and named, and read when their turn comes") {
+  Traced traced(TraceBuffer::kLeastBytes, true);
+  const uint32_t capacity = traced.trace().layout().capacity;
+  constexpr uint32_t kProcesses = WG_TRACE_MOST_LANES + WG_TRACE_NAMED_LEFT_OUT + 2;
+  int go[2];
+  REQUIRE(pipe(go) == 0);
+  std::vector<pid_t> pids;
+  for (uint32_t i = 0; i < kProcesses; i++) {
+    pids.push_back(traced.Child([&](wg_trace_header* /*header*/) {
+      close(go[1]);
+      const std::string name = std::to_string(getpid()) + "." + std::to_string(OwnStartTicks());
+      FileLaneWriter lane(traced.folder() + "/lane." + name, capacity, "rank");
+      lane.Write(ClockNow());
+      lane.Write(NumberedCopy(7, static_cast<uint64_t>(RealtimeNs())));
+      char byte = 0;
+      (void)!read(go[0], &byte, 1);  // until all have come
+      lane.SetState(WG_LANE_ENDED);
+    }));
+  }
+  traced.Start();
+  CHECK(Until([&] {
+    return traced.Told("unavailable", "no_free_lane") == WG_TRACE_NAMED_LEFT_OUT + 1;
+  }));
+  close(go[1]);
+  for (const pid_t pid : pids) WaitFor(pid);
+  close(go[0]);
+  traced.Stop();
+  int named = 0;
+  for (const StateChange& change : traced.states()) {
+    if (change.reason != "no_free_lane") continue;
+    if (change.key.empty()) {
+      CHECK(change.code >= 1);
+      CHECK(change.code <= 2);
+    } else {
+      CHECK(change.key.find(" rank") != std::string::npos);
+      CHECK(traced.Told("ok", "", change.key) == 1);
+      named++;
+    }
+  }
+  CHECK(named == WG_TRACE_NAMED_LEFT_OUT);
+  CHECK(traced.copies().size() == kProcesses);
+}
+
+TEST_CASE("files that never had their turn are counted at the end") {
+  Traced traced(TraceBuffer::kLeastBytes, true);
+  const uint32_t capacity = traced.trace().layout().capacity;
+  constexpr uint32_t kUnnamed = 3;
+  constexpr uint32_t kProcesses = WG_TRACE_MOST_LANES + WG_TRACE_NAMED_LEFT_OUT + kUnnamed;
+  // Of processes that nobody can find, so that none is over.
+  std::vector<std::unique_ptr<FileLaneWriter>> files;
+  for (uint32_t i = 0; i < kProcesses; i++) {
+    const std::string name = "/lane.1." + std::to_string(i);
+    files.push_back(std::make_unique<FileLaneWriter>(traced.folder() + name, capacity, "rank"));
+    const uint64_t start_ticks = 0;
+    const uint32_t pid = 4'000'000 + i;
+    REQUIRE(pwrite(files[i]->fd(), &start_ticks, 8, offsetof(wg_lane, start_ticks)) == 8);
+    REQUIRE(pwrite(files[i]->fd(), &pid, 4, offsetof(wg_lane, pid)) == 4);
+  }
+  traced.Start();
+  CHECK(Until([&] {
+    return traced.Told("unavailable", "no_free_lane") == WG_TRACE_NAMED_LEFT_OUT + 1;
+  }));
+  traced.Stop();
+  int64_t counted = 0;
+  for (const StateChange& change : traced.states()) {
+    if (change.reason == "no_free_lane" && change.key.empty()) counted = change.code;
+  }
+  CHECK(counted == kUnnamed);
 }
 
 TEST_CASE("what begins at or after the end is no row; a pause is told to the processes") {

@@ -413,25 +413,31 @@ void TraceReader::ScanFolder() {
     if (!is_lane && name.rfind("untraceable.", 0) != 0) continue;
     // The inode too: a program that replaces itself by exec makes its file anew.
     const std::string known = name + ' ' + std::to_string(entry->d_ino);
-    if (known_files_.size() >= kMostKnownFiles || known_files_.contains(known)) continue;
+    if (known_files_.contains(known)) continue;
     if (!is_lane) {
+      if (known_files_.size() >= kMostKnownFiles) continue;
       known_files_.insert(known);
       const std::scoped_lock lock(mutex_);
       SeeUntraceable(name);
       continue;
     }
-    const size_t in_use = files_.size();
-    if (in_use >= kMostFileLanes) continue;
+    const bool is_full = files_.size() >= kMostFileLanes;
+    if (is_full && waiting_files_.contains(known)) continue;
     auto opened = FileLaneReader::Open(folder_, name, trace_->layout().capacity);
     if (!opened.ok()) continue;  // not complete yet; looked at again next time
     auto lane = std::make_unique<Lane>();
     lane->reader = std::move(opened.value);
     if (!lane->reader->Look(&lane->facts) || lane->facts.state < WG_LANE_ATTACHED) continue;
+    const std::scoped_lock lock(mutex_);
+    if (is_full) {
+      SeeWaiting(*lane, known);
+      continue;
+    }
     known_files_.insert(known);
     lane->file = name;
     lane->known_as = known;
-    const std::scoped_lock lock(mutex_);
     Adopt(*lane);
+    if (waiting_files_.erase(known) != 0) Report(lane->key, "", "ok", "", 0);
     files_.push_back(std::move(lane));
   }
   closedir(folder);
@@ -452,23 +458,43 @@ void TraceReader::SeeUntraceable(const std::string& name) {
   Report(KeyOf(pid, CommandOf(pid)), "", "unavailable", ("untraceable_" + reason).c_str(), 0);
 }
 
+// A file that there is no place for: it is read once another one is over.
+void TraceReader::SeeWaiting(Lane& lane, const std::string& known) {
+  if (waiting_files_.size() >= kMostKnownFiles) return;
+  const bool is_named = named_files_ < WG_TRACE_NAMED_LEFT_OUT;
+  waiting_files_.emplace(known, is_named);
+  if (!is_named) return;
+  named_files_++;
+  lane.process.Find(lane.facts.pid, lane.facts.start_ticks);
+  const std::string key = KeyOf(lane.process.pid(), lane.facts.command);
+  Report(key, "", "unavailable", "no_free_lane", 0);
+}
+
 // The first are named; of the others their number is told when there is one, and at the end.
 void TraceReader::SeeLeftOut(bool is_last) {
   wg_trace_header* header = trace_->header();
   const uint32_t count = __atomic_load_n(&header->left_out, __ATOMIC_ACQUIRE);
-  while (told_left_out_ < std::min<uint32_t>(count, WG_TRACE_NAMED_LEFT_OUT)) {
-    auto& entry = header->left_out_names[told_left_out_];
+  for (uint32_t i = 0; i < std::min<uint32_t>(count, WG_TRACE_NAMED_LEFT_OUT); i++) {
+    auto& entry = header->left_out_names[i];
     const uint32_t pid = __atomic_load_n(&entry.pid, __ATOMIC_ACQUIRE);
-    if (pid == 0) return;  // being written
+    // Of a process that was killed while it wrote this, it stays 0.
+    if (told_left_out_.test(i) || pid == 0) continue;
+    told_left_out_.set(i);
     char command[sizeof entry.command + 1] = {};
     std::memcpy(command, entry.command, sizeof entry.command);
     Report(KeyOf(pid, command), "", "unavailable", "no_free_lane", 0);
-    told_left_out_++;
   }
-  const bool is_first = told_left_out_ == WG_TRACE_NAMED_LEFT_OUT;
-  if (count > told_left_out_ && (is_first || is_last)) {
-    told_left_out_ = count;
-    Report("", "", "unavailable", "no_free_lane", count);
+  int64_t unnamed = int64_t{count} - static_cast<int64_t>(told_left_out_.count());
+  bool is_beyond = count > WG_TRACE_NAMED_LEFT_OUT;
+  for (const auto& [name, is_named] : waiting_files_) {
+    if (is_named) continue;
+    unnamed++;
+    is_beyond = true;
+  }
+  if (unnamed <= 0 || unnamed == told_unnamed_) return;
+  if (is_last || (is_beyond && told_unnamed_ == 0)) {
+    told_unnamed_ = unnamed;
+    Report("", "", "unavailable", "no_free_lane", unnamed);
   }
 }
 
@@ -522,7 +548,8 @@ bool TraceReader::DrainToTheEnd() {
     rows_.EndLook();
   }
   RemoveFiles();
-  return is_done;
+  // A file that waits has its turn where there is a place now.
+  return is_done && (waiting_files_.empty() || files_.size() >= kMostFileLanes);
 }
 
 // Whether a process that was asked to stop has nothing more to give: it flushes once when it has

@@ -2,7 +2,9 @@
 
 #include <array>
 #include <atomic>
+#include <bitset>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -100,6 +102,7 @@ class TraceReader final : public Shared {
   void SeeClock(Lane& lane);
   void ScanFolder();
   void SeeUntraceable(const std::string& name);
+  void SeeWaiting(Lane& lane, const std::string& known);
   void SeeLeftOut(bool is_last);
   void WriteProcesses(int64_t now_ns);
   void WriteProcess(Lane& lane, int64_t now_ns);
@@ -132,11 +135,15 @@ class TraceReader final : public Shared {
   std::vector<Lane> lanes_;                   // by index in memory
   std::vector<std::unique_ptr<Lane>> files_;  // those in use
   std::set<std::string> known_files_;         // name and inode
+  // Lanes that there was no place for, as known_files_ has them, and whether they were named.
+  std::map<std::string, bool> waiting_files_;
+  uint32_t named_files_ = 0;
   std::vector<std::string> to_remove_;        // files of lanes that are over
   std::vector<wg_record> batch_;
   int folder_ = -1;
   uint64_t lanes_so_far_ = 0;
-  uint32_t told_left_out_ = 0;
+  std::bitset<WG_TRACE_NAMED_LEFT_OUT> told_left_out_;  // by place in the header
+  int64_t told_unnamed_ = 0;
   uint32_t told_untraceable_ = 0;
 
   int64_t start_ns_ = 0;
