@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "gpu/cupti/name_table.h"
+#include "single_step.h"
 #include "trace_ring_support.h"
 
 namespace warpgauge {
@@ -113,6 +114,42 @@ TEST_CASE("a lane is claimed with the identity of the process; one too many is n
   }
   CHECK(ring.header()->left_out == 41);  // counted beyond what is named
   CHECK(wg_lane_has_room(third.get()) == 0);
+}
+
+TEST_CASE("a claim names its process at every moment, and one that was taken back is no lane") {
+  if (!kCanSingleStep) {
+    std::printf("claims at every instruction: skipped: no single steps here\n");
+    return;
+  }
+  const TestRing ring(2, 64);
+  const auto writer = std::make_unique<wg_lane_writer>();
+  const auto pid = static_cast<uint32_t>(getpid());
+  bool is_named = true;
+  uint64_t claimed = 0;  // steps within a claim
+  const auto step_through = [&](uint64_t take_back_at) {
+    claimed = 0;
+    SingleStep steps([&](uint64_t /*step*/) {
+      if (ring.state(0) != WG_LANE_CLAIMED) return true;
+      is_named = is_named && ring.lane(0)->pid == pid;
+      if (++claimed < take_back_at) return true;
+      ring.lane(0)->claim = wg_lane_claim(WG_LANE_FREE, 0);
+      return false;
+    });
+    steps.Begin();
+    const int error = wg_lane_attach_mapped(writer.get(), ring.header());
+    steps.End();
+    return error;
+  };
+  CHECK(step_through(UINT64_MAX) == 0);
+  CHECK(claimed > 10);
+  CHECK(is_named);
+  CHECK(writer->lane == ring.lane(0));
+  // In the middle of a claim; the process was stopped for so long.
+  ring.lane(0)->claim = wg_lane_claim(WG_LANE_FREE, 0);
+  CHECK(step_through(5) == 0);
+  CHECK(writer->lane == ring.lane(1));
+  CHECK(ring.state(0) == WG_LANE_FREE);
+  CHECK(ring.state(1) == WG_LANE_ATTACHED);
 }
 
 TEST_CASE("what is put arrives whole and in order, and a full ring has no room") {

@@ -276,6 +276,23 @@ TEST_CASE("a process that is killed while it says that there was no lane hides n
   CHECK(traced.states()[2].code == 1);
 }
 
+TEST_CASE("a process that is killed while it takes a lane is named, and the lane serves the next one") {
+  Traced traced;
+  traced.Start();
+  const pid_t killed = traced.Child([](wg_trace_header*) { kill(getpid(), SIGKILL); });
+  WaitFor(killed);
+  const auto pid = static_cast<uint32_t>(killed);
+  const std::string key = std::to_string(pid);
+  wg_lane* const lane = traced.trace().lane(0);
+  __atomic_store_n(&lane->claim, wg_lane_claim(WG_LANE_CLAIMED, pid), __ATOMIC_RELEASE);
+  CHECK(Until([&] { return traced.Told("unavailable", "not_attached", key) == 1; }));
+  CHECK(traced.LanesInUse() == 0);
+  // One that was killed just before the end.
+  __atomic_store_n(&lane->claim, wg_lane_claim(WG_LANE_CLAIMED, pid), __ATOMIC_RELEASE);
+  traced.Stop();
+  CHECK(traced.Told("unavailable", "not_attached", key) == 2);
+}
+
 TEST_CASE("a program that execs another one: the lane of the first is drained and freed") {
   Traced traced;
   traced.Start();

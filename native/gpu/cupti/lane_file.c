@@ -121,7 +121,10 @@ static int attach(struct wg_lane_writer* writer, const char* folder, char* path,
   error = allocate(writer->fd, &writer->capacity);
   if (error != 0) return error;
   struct wg_lane* const lane = &writer->lane_copy;
-  wg_identity_fill(lane);
+  struct wg_identity identity;
+  wg_identity_read(&identity);
+  wg_identity_fill(lane, &identity);
+  lane->pid = identity.pid;
   lane->capacity = writer->capacity;
   lane->state = WG_LANE_ATTACHED;
   writer->mode = WG_LANE_FILE;

@@ -37,13 +37,20 @@ void wg_identity_command(char* command, size_t bytes) {
   command[length] = 0;
 }
 
-void wg_identity_fill(struct wg_lane* lane) {
-  lane->pid = (uint32_t)getpid();
-  lane->start_ticks = wg_identity_start_ticks();
-  lane->parent_pid = (uint32_t)getppid();
-  lane->user_id = (uint32_t)getuid();
-  memset(lane->command, 0, sizeof lane->command);
-  wg_identity_command(lane->command, sizeof lane->command);
+void wg_identity_read(struct wg_identity* identity) {
+  memset(identity, 0, sizeof *identity);
+  identity->pid = (uint32_t)getpid();
+  identity->parent_pid = (uint32_t)getppid();
+  identity->user_id = (uint32_t)getuid();
+  identity->start_ticks = wg_identity_start_ticks();
+  wg_identity_command(identity->command, sizeof identity->command);
+}
+
+void wg_identity_fill(struct wg_lane* lane, const struct wg_identity* identity) {
+  lane->start_ticks = identity->start_ticks;
+  lane->parent_pid = identity->parent_pid;
+  lane->user_id = identity->user_id;
+  memcpy(lane->command, identity->command, sizeof lane->command);
   memset(lane->cupti_path, 0, sizeof lane->cupti_path);
   memset(lane->detail, 0, sizeof lane->detail);
   __atomic_store_n(&lane->reason, WG_REASON_NONE, __ATOMIC_RELAXED);

@@ -6,9 +6,17 @@
 
 #include "trace_ring.h"
 
-/* pid, start_ticks, parent_pid, user_id and command of this process; all else is set to 0 but
- * `state`, `head` and `tail`. */
-void wg_identity_fill(struct wg_lane* lane);
+/* What a lane says of its process. */
+struct wg_identity {
+  uint32_t pid;
+  uint32_t parent_pid;
+  uint32_t user_id;
+  uint64_t start_ticks;
+  char command[64];
+};
+void wg_identity_read(struct wg_identity* identity);
+/* Without the pid, which is part of the claim. All else is set to 0 but `head` and `tail`. */
+void wg_identity_fill(struct wg_lane* lane, const struct wg_identity* identity);
 void wg_identity_command(char* command, size_t bytes);
 uint64_t wg_identity_start_ticks(void);
 

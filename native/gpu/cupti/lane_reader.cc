@@ -93,6 +93,24 @@ void MemoryLaneReader::Free() {
   __atomic_store_n(&lane_->state, WG_LANE_FREE, __ATOMIC_RELEASE);
 }
 
+bool MemoryLaneReader::IsClaimed(uint32_t* pid) const {
+  const uint64_t claim = __atomic_load_n(&lane_->claim, __ATOMIC_ACQUIRE);
+  *pid = static_cast<uint32_t>(claim >> 32);
+  return static_cast<uint32_t>(claim) == WG_LANE_CLAIMED;
+}
+
+bool MemoryLaneReader::TakeBack(uint32_t pid) {
+  uint64_t claim = wg_lane_claim(WG_LANE_CLAIMED, pid);
+  // Claimed by nobody, until it is clean.
+  const uint64_t nobody = wg_lane_claim(WG_LANE_CLAIMED, 0);
+  if (!__atomic_compare_exchange_n(
+          &lane_->claim, &claim, nobody, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    return false;
+  }
+  Free();
+  return true;
+}
+
 Result<std::unique_ptr<FileLaneReader>> FileLaneReader::Open(int dir,
                                                              const std::string& name,
                                                              uint32_t most_capacity) {

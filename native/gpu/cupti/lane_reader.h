@@ -55,6 +55,11 @@ class MemoryLaneReader final : public LaneReader {
   // Makes the lane free for the next process: only when its writer is dead or has said that it
   // ended.
   void Free();
+  // Whether a process is about to attach, and the pid that it gave.
+  bool IsClaimed(uint32_t* pid) const;
+  // Makes a lane free that `pid` claimed. Should it live all the same it finds its claim gone, and
+  // takes another lane. False when it attached meanwhile.
+  bool TakeBack(uint32_t pid);
 
  private:
   wg_lane* lane_;

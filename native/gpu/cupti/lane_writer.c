@@ -54,30 +54,51 @@ static void leave_out(struct wg_trace_header* header) {
   __atomic_store_n(&entry->pid, (uint32_t)getpid(), __ATOMIC_RELEASE);
 }
 
+/* 0, or -1: it is not free, or was taken back by the reader meanwhile. */
+static int attach_lane(struct wg_lane_writer* writer,
+                       struct wg_trace_header* header,
+                       struct wg_lane* lane,
+                       const struct wg_identity* identity) {
+  uint64_t claim = __atomic_load_n(&lane->claim, __ATOMIC_RELAXED);
+  const uint64_t claimed = wg_lane_claim(WG_LANE_CLAIMED, identity->pid);
+  if ((uint32_t)claim != WG_LANE_FREE ||
+      !__atomic_compare_exchange_n(
+          &lane->claim, &claim, claimed, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+    return -1;
+  }
+  wg_identity_fill(lane, identity);
+  lane->capacity = header->lane_capacity;
+  lane->magic = WG_TRACE_MAGIC;
+  /* A reader that gives a lane out again need not have set it back. */
+  const uint64_t head = __atomic_load_n(&lane->head, __ATOMIC_RELAXED);
+  const uint64_t tail = __atomic_load_n(&lane->tail, __ATOMIC_ACQUIRE);
+  claim = claimed;
+  if (!__atomic_compare_exchange_n(&lane->claim,
+                                   &claim,
+                                   wg_lane_claim(WG_LANE_ATTACHED, identity->pid),
+                                   0,
+                                   __ATOMIC_ACQ_REL,
+                                   __ATOMIC_RELAXED)) {
+    return -1;
+  }
+  writer->header = header;
+  writer->lane = lane;
+  writer->records = (struct wg_record*)((uint8_t*)lane + WG_TRACE_PAGE);
+  writer->capacity = header->lane_capacity;
+  writer->head = writer->published = head;
+  writer->tail = tail;
+  writer->mode = WG_LANE_MEMORY;
+  return 0;
+}
+
 int wg_lane_attach_mapped(struct wg_lane_writer* writer, struct wg_trace_header* header) {
   wg_lane_forget(writer);
+  /* Before anything is claimed, so that a claim lasts for nanoseconds. */
+  struct wg_identity identity;
+  wg_identity_read(&identity);
   for (uint32_t i = 0; i < header->lane_count; i++) {
     uint8_t* const at = (uint8_t*)header + WG_TRACE_PAGE + i * header->lane_stride;
-    struct wg_lane* const lane = (struct wg_lane*)at;
-    uint32_t expected = WG_LANE_FREE;
-    if (!__atomic_compare_exchange_n(
-            &lane->state, &expected, WG_LANE_CLAIMED, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-      continue;
-    }
-    wg_identity_fill(lane);
-    lane->capacity = header->lane_capacity;
-    lane->magic = WG_TRACE_MAGIC;
-    writer->header = header;
-    writer->lane = lane;
-    writer->records = (struct wg_record*)(at + WG_TRACE_PAGE);
-    writer->capacity = header->lane_capacity;
-    /* A reader that gives a lane out again need not have set it back. */
-    writer->head = __atomic_load_n(&lane->head, __ATOMIC_RELAXED);
-    writer->published = writer->head;
-    writer->tail = __atomic_load_n(&lane->tail, __ATOMIC_ACQUIRE);
-    writer->mode = WG_LANE_MEMORY;
-    __atomic_store_n(&lane->state, WG_LANE_ATTACHED, __ATOMIC_RELEASE);
-    return 0;
+    if (attach_lane(writer, header, (struct wg_lane*)at, &identity) == 0) return 0;
   }
   leave_out(header);
   return ENOSPC;

@@ -34,6 +34,8 @@ constexpr size_t kMostFileLanes = WG_TRACE_MOST_LANES;
 constexpr size_t kMostKnownFiles = 4096;
 constexpr uint32_t kMostUntraceable = 256;
 constexpr size_t kLongestCommand = 40;
+// Who claimed a lane attaches long before this, even on a machine that swaps.
+constexpr int64_t kClaimNs = 500 * kMs;
 
 std::string KeyOf(uint32_t pid, const std::string& command) {
   const std::string name = command.substr(0, std::min(command.find(' '), kLongestCommand));
@@ -165,6 +167,7 @@ void TraceReader::Loop() {
   const int64_t now_ns = MonotonicNs();
   rows_.BeginLook(now_ns);
   SeeLeftOut(true);
+  SeeClaims(now_ns, true);
   ForEachLane([&](Lane& lane) {
     SeeFacts(lane);
     if (lane.decoder != nullptr) lane.decoder->Finish();
@@ -297,6 +300,7 @@ bool TraceReader::HasEnded(Lane& lane) {
 
 void TraceReader::LookSlowly(int64_t now_ns) {
   SeeLeftOut(false);
+  SeeClaims(now_ns, false);
   std::vector<Lane*> over;
   ForEachLane([&](Lane& lane) {
     const bool has_ended = HasEnded(lane);
@@ -456,6 +460,24 @@ void TraceReader::SeeUntraceable(const std::string& name) {
     if (!is_plain) letter = '_';
   }
   Report(KeyOf(pid, CommandOf(pid)), "", "unavailable", ("untraceable_" + reason).c_str(), 0);
+}
+
+// A claim lasts for nanoseconds, unless its process was killed in it: nothing else tells of that.
+void TraceReader::SeeClaims(int64_t now_ns, bool is_last) {
+  for (Lane& lane : lanes_) {
+    uint32_t pid = 0;
+    if (lane.in_use || !lane.memory->IsClaimed(&pid)) {
+      lane.claimed_ns = 0;
+      continue;
+    }
+    if (lane.claimed_ns == 0 || lane.claimant != pid) {
+      lane.claimed_ns = now_ns;
+      lane.claimant = pid;
+    } else if ((is_last || now_ns - lane.claimed_ns > kClaimNs) && lane.memory->TakeBack(pid)) {
+      lane.claimed_ns = 0;
+      Report(KeyOf(pid, CommandOf(pid)), "", "unavailable", "not_attached", 0);
+    }
+  }
 }
 
 // A file that there is no place for: it is read once another one is over.

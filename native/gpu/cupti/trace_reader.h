@@ -79,6 +79,9 @@ class TraceReader final : public Shared {
     int32_t command_code = -1;
     int32_t cupti_code = -1;
     int32_t detail_code = -1;
+    // Of a lane in memory that is not in use: who claims it, and when that was first seen.
+    uint32_t claimant = 0;
+    int64_t claimed_ns = 0;
     // Since it was asked to stop: flushes that it had made, and when their number last rose.
     uint64_t flushes_seen = UINT64_MAX;
     int64_t flush_ns = INT64_MAX;
@@ -102,6 +105,7 @@ class TraceReader final : public Shared {
   void SeeClock(Lane& lane);
   void ScanFolder();
   void SeeUntraceable(const std::string& name);
+  void SeeClaims(int64_t now_ns, bool is_last);
   void SeeWaiting(Lane& lane, const std::string& known);
   void SeeLeftOut(bool is_last);
   void WriteProcesses(int64_t now_ns);

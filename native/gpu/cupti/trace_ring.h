@@ -86,7 +86,9 @@ struct wg_trace_header {
 
 enum wg_lane_state {
   WG_LANE_FREE = 0,
-  WG_LANE_CLAIMED = 1,  /* pid and command are being written */
+  /* With the pid, in one word; its identity is being copied. A claim that stays one is taken back:
+   * its process was killed meanwhile. */
+  WG_LANE_CLAIMED = 1,
   WG_LANE_ATTACHED = 2, /* identity is complete; CUPTI is being started */
   WG_LANE_TRACING = 3,
   WG_LANE_REFUSED = 4, /* see reason: nothing will come */
@@ -110,8 +112,13 @@ enum wg_reason {
  * the first stays TRACING. First page of a lane; `lane_capacity` records follow. Only its writer
  * writes, but for `tail`. */
 struct wg_lane {
-  uint32_t state; /* atomic wg_lane_state */
-  uint32_t pid;
+  union {
+    struct {
+      uint32_t state; /* atomic wg_lane_state */
+      uint32_t pid;   /* atomic; as the process knows itself */
+    };
+    uint64_t claim; /* both: exchanged by who claims, by who attaches and by who takes back */
+  };
   uint64_t start_ticks; /* field 22 of /proc/self/stat: with the pid it names the process */
   uint32_t parent_pid;
   uint32_t user_id;
@@ -145,7 +152,13 @@ struct wg_lane {
   uint64_t cpu_ns;        /* CPU time of the writer's thread */
 };
 
+/* wg_lane.claim, of little-endian machines. */
+static inline uint64_t wg_lane_claim(uint32_t state, uint32_t pid) {
+  return (uint64_t)pid << 32 | state; /* NOLINT(google-readability-casting): also C */
+}
+
 #ifdef __cplusplus
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "wg_lane_claim");
 static_assert(sizeof(wg_trace_header) <= WG_TRACE_PAGE && sizeof(wg_lane) <= WG_TRACE_PAGE);
 }
 #else
