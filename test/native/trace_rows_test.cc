@@ -99,6 +99,23 @@ TEST_CASE("a step of CLOCK_REALTIME is told, and times on both sides of it stay 
   }
 }
 
+TEST_CASE("what was before a step back stays there when it comes with the pair after it") {
+  for (const int64_t step : {-2 * kMs, -5 * kMs, -30 * kMs, -60 * kMs, -100 * kMs}) {
+    CAPTURE(step);
+    TraceClock clock;
+    clock.Add(ClockPair(kBoot, kDay));
+    clock.Add(ClockPair(kBoot + 20 * kMs, kDay + 20 * kMs));
+    const uint64_t after = kDay + static_cast<uint64_t>(step);
+    CHECK(clock.Add(ClockPair(kBoot + 40 * kMs, after + 40 * kMs)).step_ns == step);
+    for (const int64_t ms : {20, 21, 30, 39}) {
+      CHECK(clock.ToMonotonic(kDay + static_cast<uint64_t>(ms * kMs)) == kBoot + ms * kMs);
+    }
+    // What began long before, and what ended while the flush was running.
+    if (step <= -60 * kMs) CHECK(clock.ToMonotonic(kDay + 10 * kMs) == kBoot + 10 * kMs);
+    if (step <= -30 * kMs) CHECK(clock.ToMonotonic(after + 41 * kMs) == kBoot + 41 * kMs);
+  }
+}
+
 TEST_CASE("a clock of another tool has any origin and any rate") {
   TraceClock clock;
   // 2.4 ticks a nanosecond, from 0 on.

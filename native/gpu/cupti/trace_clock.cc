@@ -15,6 +15,7 @@ constexpr int64_t kLeastStepNs = kMs;
 // is there: the writer was not scheduled in the middle of it.
 constexpr int64_t kGoodBracketNs = 50'000;
 constexpr int64_t kLeastAheadNs = 100 * kMs;
+constexpr int64_t kWhileFlushingNs = 5 * kMs;
 
 // Times that a foreign process made up may be any number: sums end at the largest one.
 int64_t Plus(int64_t a, int64_t b) {
@@ -87,8 +88,17 @@ int64_t TraceClock::ToMonotonic(uint64_t cupti_ns) const {
   // From the youngest: nearly all records are of the last intervals. A little after the last pair
   // lies what ended while the flush that it was taken for was running.
   if (pairs_.size() > 1 && beyond > 0) {
-    const int64_t last_ns = newest.monotonic_ns - pairs_[pairs_.size() - 2].monotonic_ns;
-    if (beyond <= std::max(kLeastAheadNs, 2 * last_ns)) return Beyond(cupti_ns);
+    const Pair& last = pairs_[pairs_.size() - 2];
+    const int64_t last_ns = newest.monotonic_ns - last.monotonic_ns;
+    int64_t most_ahead_ns = std::max(kLeastAheadNs, 2 * last_ns);
+    // A clock that was stepped back shows times of before the step once more, and nearly all that
+    // comes with the pair after a step is of before that pair.
+    if (newest.after_step) {
+      const int64_t before = Plus(last.monotonic_ns, Difference(cupti_ns, last.cupti_ns));
+      if (before >= last.monotonic_ns && before <= newest.monotonic_ns) return before;
+      most_ahead_ns = kWhileFlushingNs;
+    }
+    if (beyond <= most_ahead_ns) return Beyond(cupti_ns);
   }
   const auto is_between = [&](size_t i) {
     return cupti_ns >= pairs_[i - 1].cupti_ns && cupti_ns <= pairs_[i].cupti_ns;
