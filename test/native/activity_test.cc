@@ -271,8 +271,7 @@ TEST_CASE("exit() between any two instructions of a thread that begins ours") {
     return;
   }
   const Session session("");
-  auto* const initialized =
-      session.Function<void(int, void*)>("warpgauge_fake_cupti_event");
+  auto* const initialized = session.Function<void(int, void*)>("warpgauge_fake_cupti_event");
   const TestRing ring(1, 64);
   wg_activity_options options{};
   const std::string path = FakeFile("libcupti.so");

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,12 +21,20 @@ namespace warpgauge {
 // The writer's side of a lane as native/gpu/cupti/trace_ring.h describes it, for tests of the
 // reader: in a thread, in a forked child, or in one hand.
 
-inline uint64_t OwnStartTicks() {
+// Of /proc/PID/stat.
+inline uint64_t StartTicks(const std::string& path) {
   char text[4096];
-  const int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   const ssize_t got = read(fd, text, sizeof text);
   close(fd);
   return StartTicksOf({text, got > 0 ? static_cast<size_t>(got) : 0});
+}
+
+inline uint64_t OwnStartTicks() { return StartTicks("/proc/self/stat"); }
+
+inline uint32_t OwnPidNamespace() {
+  struct stat about {};
+  return stat("/proc/self/ns/pid", &about) == 0 ? static_cast<uint32_t>(about.st_ino) : 0;
 }
 
 // A record whose every part tells `number`.
@@ -123,6 +132,7 @@ class LaneWriter {
     capacity_ = header->lane_capacity;
     lane_->pid = static_cast<uint32_t>(getpid());
     lane_->start_ticks = OwnStartTicks();
+    lane_->pid_namespace = OwnPidNamespace();
     lane_->parent_pid = static_cast<uint32_t>(getppid());
     lane_->capacity = capacity_;
     std::snprintf(lane_->command, sizeof lane_->command, "%s", command);
@@ -179,6 +189,7 @@ class FileLaneWriter {
     lane_.state = WG_LANE_TRACING;
     lane_.pid = static_cast<uint32_t>(getpid());
     lane_.start_ticks = OwnStartTicks();
+    lane_.pid_namespace = OwnPidNamespace();
     lane_.capacity = capacity;
     std::snprintf(lane_.command, sizeof lane_.command, "%s", command);
     lane_.magic = WG_TRACE_MAGIC;

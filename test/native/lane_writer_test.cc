@@ -92,6 +92,9 @@ TEST_CASE("a lane is claimed with the identity of the process; one too many is n
   CHECK(lane.pid == static_cast<uint32_t>(getpid()));
   CHECK(lane.parent_pid == static_cast<uint32_t>(getppid()));
   CHECK(lane.user_id == getuid());
+  struct stat pid_namespace {};
+  REQUIRE(stat("/proc/self/ns/pid", &pid_namespace) == 0);
+  CHECK(lane.pid_namespace == pid_namespace.st_ino);
   CHECK(lane.magic == WG_TRACE_MAGIC);
   CHECK(lane.capacity == 4096);
   CHECK(std::string(lane.command).find("lane_writer_test") != std::string::npos);

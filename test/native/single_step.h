@@ -9,6 +9,10 @@
 
 #include "sanitized.h"
 
+// Of the linker: where the program itself begins, and where its code ends.
+extern "C" const char __executable_start;
+extern "C" const char etext;
+
 namespace warpgauge {
 
 // Whether a thread can be stopped before each of its instructions. What sanitizers add to them has
@@ -20,7 +24,8 @@ inline constexpr bool kCanSingleStep = false;
 #endif
 
 // Calls `look` between any two instructions of a piece of code, in the thread that runs it: every
-// moment at which another thread could have come in between. `look` answers whether to go on.
+// moment at which another thread could have come in between. Not within shared libraries. `look`
+// answers whether to go on.
 //
 //   SingleStep steps([&](uint64_t step) { return step < 100; });
 //   steps.Begin();
@@ -68,10 +73,12 @@ class SingleStep {
 
  private:
   static void OnTrap(int /*signal*/, siginfo_t* /*info*/, void* context) {
-    SingleStep* const self = the_one;
-    if (self->look_(self->steps_++)) return;
 #if defined(__x86_64__)
-    static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_EFL] &= ~0x100LL;
+    SingleStep* const self = the_one;
+    greg_t* const registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+    const auto at = reinterpret_cast<const char*>(registers[REG_RIP]);
+    if (at < &__executable_start || at >= &etext) return;
+    if (!self->look_(self->steps_++)) registers[REG_EFL] &= ~0x100LL;
 #endif
   }
 

@@ -260,18 +260,24 @@ TEST_CASE("a process is found by pid and start, and its end is seen") {
   const uint64_t ticks = StartTicksOf({text, static_cast<size_t>(got)});
   CHECK(ticks != 0);
   ProcessWatch watch;
-  watch.Find(static_cast<uint32_t>(child), ticks);
+  watch.Find(static_cast<uint32_t>(child), ticks, OwnPidNamespace());
   CHECK(watch.pid() == static_cast<uint32_t>(child));
   CHECK_FALSE(watch.HasEnded());
   ProcessWatch other;
-  other.Find(static_cast<uint32_t>(child), ticks + 1);  // an earlier process of that pid
+  other.Find(static_cast<uint32_t>(child), ticks + 1, 0);  // an earlier process of that pid
   CHECK(other.HasEnded());
+  ProcessWatch unknown;
+  unknown.Find(static_cast<uint32_t>(child), ticks, 0);
+  CHECK(unknown.pid() == static_cast<uint32_t>(child));
+  ProcessWatch elsewhere;  // the same numbers in another pid namespace
+  elsewhere.Find(static_cast<uint32_t>(child), ticks, OwnPidNamespace() + 1);
+  CHECK(elsewhere.HasEnded());
   kill(child, SIGKILL);
   for (int i = 0; i < 2000 && !watch.HasEnded(); i++) usleep(1000);
   CHECK(watch.HasEnded());  // a zombie has ended too
   waitpid(child, nullptr, 0);
   ProcessWatch late;
-  late.Find(static_cast<uint32_t>(child), ticks);
+  late.Find(static_cast<uint32_t>(child), ticks, OwnPidNamespace());
   CHECK(late.HasEnded());
   CHECK(late.pid() == static_cast<uint32_t>(child));
 

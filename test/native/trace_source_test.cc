@@ -1,7 +1,12 @@
 #include <doctest/doctest.h>
+#include <sched.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -276,7 +281,8 @@ TEST_CASE("a process that is killed while it says that there was no lane hides n
   CHECK(traced.states()[2].code == 1);
 }
 
-TEST_CASE("a process that is killed while it takes a lane is named, and the lane serves the next one") {
+TEST_CASE(
+    "a process that is killed while it takes a lane is named, and the lane serves the next one") {
   Traced traced;
   traced.Start();
   const pid_t killed = traced.Child([](wg_trace_header*) { kill(getpid(), SIGKILL); });
@@ -316,6 +322,74 @@ TEST_CASE("a program that execs another one: the lane of the first is drained an
   traced.Stop();
   CHECK(traced.BytesOf(static_cast<uint32_t>(pid)) == 45);
   CHECK(traced.Told("gone", "not_flushed") == 1);
+}
+
+TEST_CASE("two processes with one pid and one start, in pid namespaces of their own, are two") {
+  Traced traced;
+  traced.Start();
+  int go[2];
+  int end[2];
+  int told[2];
+  for (int* ends : {go, end, told}) REQUIRE(pipe(ends) == 0);
+  const auto work = [&](wg_trace_header* header) {
+    char byte = 0;
+    if (read(go[0], &byte, 1) != 1) _exit(1);
+    LaneWriter lane(header, "rank");
+    lane.Write(ClockNow());
+    WriteCopies(lane, 7, 1);
+    (void)!read(end[0], &byte, 1);  // until it is closed
+    WriteCopies(lane, 9, 1);
+    lane.SetState(WG_LANE_ENDED);
+    _exit(getpid() == 1 ? 0 : 1);
+  };
+  const pid_t both = traced.Child([&](wg_trace_header* header) {
+    close(end[1]);
+    pid_t pids[2] = {};
+    for (bool is_equal = false; !is_equal;) {
+      uint64_t starts[2] = {};
+      for (int i = 0; i < 2; i++) {
+        pids[i] = static_cast<pid_t>(
+            syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, nullptr, nullptr, nullptr, 0));
+        if (pids[i] < 0) _exit(77);
+        if (pids[i] == 0) work(header);
+        starts[i] = StartTicks("/proc/" + std::to_string(pids[i]) + "/stat");
+      }
+      is_equal = starts[0] == starts[1];
+      for (int i = 0; i < 2 && !is_equal; i++) {
+        kill(pids[i], SIGKILL);
+        WaitFor(pids[i]);
+      }
+    }
+    if (write(told[1], pids, sizeof pids) != sizeof pids || write(go[1], "go", 2) != 2) _exit(1);
+    const int status = WaitFor(pids[0]) | WaitFor(pids[1]);
+    _exit(status == 0 ? 0 : 1);
+  });
+  close(told[1]);
+  pid_t pids[2] = {};
+  if (read(told[0], pids, sizeof pids) != sizeof pids) {
+    std::printf("pid namespaces: skipped: they need root\n");
+    CHECK(WEXITSTATUS(WaitFor(both)) == 77);
+    return;
+  }
+  const auto are_read = [&] {
+    for (uint32_t i = 0; i < 2; i++) {
+      const wg_lane& lane = *traced.trace().lane(i);
+      if (__atomic_load_n(&lane.tail, __ATOMIC_ACQUIRE) != 2) return false;
+    }
+    return true;
+  };
+  CHECK(Until(are_read));
+  // Some of the looks that find out who has ended.
+  const uint64_t looks = traced.source().ticks().front().ticks;
+  CHECK(Until([&] { return traced.source().ticks().front().ticks > looks + 60; }));
+  CHECK(traced.LanesInUse() == 2);
+  CHECK(traced.states().empty());
+  close(end[1]);
+  CHECK(WaitFor(both) == 0);
+  traced.Stop();
+  for (const pid_t pid : pids) CHECK(traced.BytesOf(static_cast<uint32_t>(pid)) == 16);
+  CHECK(traced.states().empty());
+  for (const int fd : {go[0], go[1], end[0], told[0]}) close(fd);
 }
 
 TEST_CASE("a writer faster than the reader waits, and nothing is lost") {
@@ -480,7 +554,8 @@ TEST_CASE("lane files are found, read, removed when their process is over; other
   CHECK(lanes == 1);  // the one that was none
 }
 
-TEST_CASE("more files than places: the others are counted and named, and read when their turn comes") {
+TEST_CASE(
+    "more files than places: the others are counted and named, and read when their turn comes") {
   Traced traced(TraceBuffer::kLeastBytes, true);
   const uint32_t capacity = traced.trace().layout().capacity;
   constexpr uint32_t kProcesses = WG_TRACE_MOST_LANES + WG_TRACE_NAMED_LEFT_OUT + 2;
@@ -500,9 +575,8 @@ TEST_CASE("more files than places: the others are counted and named, and read wh
     }));
   }
   traced.Start();
-  CHECK(Until([&] {
-    return traced.Told("unavailable", "no_free_lane") == WG_TRACE_NAMED_LEFT_OUT + 1;
-  }));
+  CHECK(Until(
+      [&] { return traced.Told("unavailable", "no_free_lane") == WG_TRACE_NAMED_LEFT_OUT + 1; }));
   close(go[1]);
   for (const pid_t pid : pids) WaitFor(pid);
   close(go[0]);
@@ -539,9 +613,8 @@ TEST_CASE("files that never had their turn are counted at the end") {
     REQUIRE(pwrite(files[i]->fd(), &pid, 4, offsetof(wg_lane, pid)) == 4);
   }
   traced.Start();
-  CHECK(Until([&] {
-    return traced.Told("unavailable", "no_free_lane") == WG_TRACE_NAMED_LEFT_OUT + 1;
-  }));
+  CHECK(Until(
+      [&] { return traced.Told("unavailable", "no_free_lane") == WG_TRACE_NAMED_LEFT_OUT + 1; }));
   traced.Stop();
   int64_t counted = 0;
   for (const StateChange& change : traced.states()) {

@@ -37,11 +37,25 @@ void wg_identity_command(char* command, size_t bytes) {
   command[length] = 0;
 }
 
+/* The number in "pid:[4026531836]". */
+static uint32_t pid_namespace(void) {
+  char text[32];
+  const ssize_t length = readlink("/proc/self/ns/pid", text, sizeof text - 1);
+  if (length <= 0) return 0;
+  text[length] = 0;
+  const char* at = strchr(text, '[');
+  if (at == NULL) return 0;
+  uint32_t inode = 0;
+  for (at++; *at >= '0' && *at <= '9'; at++) inode = inode * 10 + (uint32_t)(*at - '0');
+  return inode;
+}
+
 void wg_identity_read(struct wg_identity* identity) {
   memset(identity, 0, sizeof *identity);
   identity->pid = (uint32_t)getpid();
   identity->parent_pid = (uint32_t)getppid();
   identity->user_id = (uint32_t)getuid();
+  identity->pid_namespace = pid_namespace();
   identity->start_ticks = wg_identity_start_ticks();
   wg_identity_command(identity->command, sizeof identity->command);
 }
@@ -50,6 +64,7 @@ void wg_identity_fill(struct wg_lane* lane, const struct wg_identity* identity) 
   lane->start_ticks = identity->start_ticks;
   lane->parent_pid = identity->parent_pid;
   lane->user_id = identity->user_id;
+  lane->pid_namespace = identity->pid_namespace;
   memcpy(lane->command, identity->command, sizeof lane->command);
   memset(lane->cupti_path, 0, sizeof lane->cupti_path);
   memset(lane->detail, 0, sizeof lane->detail);
@@ -59,7 +74,6 @@ void wg_identity_fill(struct wg_lane* lane, const struct wg_identity* identity) 
   lane->driver_version = 0;
   __atomic_store_n(&lane->kinds, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&lane->simulated, 0, __ATOMIC_RELAXED);
-  lane->reserved = 0;
   uint64_t* const counters[] = {
       &lane->without_time,
       &lane->dropped,

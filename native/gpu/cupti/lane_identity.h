@@ -11,6 +11,7 @@ struct wg_identity {
   uint32_t pid;
   uint32_t parent_pid;
   uint32_t user_id;
+  uint32_t pid_namespace;
   uint64_t start_ticks;
   char command[64];
 };

@@ -84,25 +84,43 @@ ProcessWatch::~ProcessWatch() {
   if (pidfd_ >= 0) close(pidfd_);
 }
 
-void ProcessWatch::Find(uint32_t pid, uint64_t start_ticks) {
+uint32_t PidNamespaceOf(uint32_t pid) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%u/ns/pid", pid);
+  char link[32];
+  const ssize_t got = readlink(path, link, sizeof link);
+  const std::string_view text(link, got > 0 ? static_cast<size_t>(got) : 0);
+  size_t at = text.find('[');
+  return at++ == std::string_view::npos ? 0 : static_cast<uint32_t>(NumberAt(text, &at));
+}
+
+void ProcessWatch::Find(uint32_t pid, uint64_t start_ticks, uint32_t pid_namespace) {
   if (pidfd_ >= 0) close(pidfd_);
   pidfd_ = -1;
   pid_ = 0;
   has_ended_ = false;
   start_ticks_ = start_ticks;
   if (start_ticks == 0 || pid == 0 || pid > INT32_MAX) return;
-  if (Started(pid, start_ticks)) {
-    pid_ = pid;
-  } else if (DIR* folder = opendir("/proc")) {
-    while (const dirent* entry = readdir(folder)) {
-      const auto other = static_cast<uint32_t>(std::strtoul(entry->d_name, nullptr, 10));
-      ProcText status;
-      if (other == 0 || !Started(other, start_ticks)) continue;
-      if (!ReadProc(other, "status", &status) || InnermostPidOf(status.view()) != pid) continue;
-      pid_ = other;
-      break;
+  // Whether `other` is the one; of those that may be, because we may not ask, the first.
+  const auto is_it = [&](uint32_t other) {
+    ProcText status;
+    if (!Started(other, start_ticks) || !ReadProc(other, "status", &status)) return false;
+    const uint64_t innermost = InnermostPidOf(status.view());
+    if (innermost != pid && (innermost != 0 || other != pid)) return false;
+    const uint32_t inode = pid_namespace == 0 ? 0 : PidNamespaceOf(other);
+    if (inode != 0 && inode != pid_namespace) return false;
+    if (pid_ == 0) pid_ = other;
+    if (inode != 0 || pid_namespace == 0) pid_ = other;
+    return inode != 0 || pid_namespace == 0;
+  };
+  if (!is_it(pid)) {
+    if (DIR* folder = opendir("/proc")) {
+      while (const dirent* entry = readdir(folder)) {
+        const auto other = static_cast<uint32_t>(std::strtoul(entry->d_name, nullptr, 10));
+        if (other != 0 && other != pid && is_it(other)) break;
+      }
+      closedir(folder);
     }
-    closedir(folder);
   }
   if (pid_ == 0) {
     // All that we start stays visible to us, also in pid namespaces of its own: it has ended,

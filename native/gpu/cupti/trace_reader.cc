@@ -275,14 +275,16 @@ void TraceReader::Adopt(Lane& lane) {
   lane.flushes_seen = lane.most_taken = UINT64_MAX;
   lane.decoder = std::make_unique<TraceDecoder>(rows_);
   if (lane.memory != nullptr) lane.reader->Look(&lane.facts);
-  lane.process.Find(lane.facts.pid, lane.facts.start_ticks);
+  lane.process.Find(lane.facts.pid, lane.facts.start_ticks, lane.facts.pid_namespace);
   lane.decoder->set_pid(lane.process.pid());
   lane.key = KeyOf(lane.process.pid(), lane.facts.command);
   // A process that has two lanes became another program: nobody writes into the older one. Of two
   // that are new to us the one with the lower index was claimed first.
   ForEachLane([&](Lane& other) {
-    const bool is_same =
-        other.facts.pid == lane.facts.pid && other.facts.start_ticks == lane.facts.start_ticks;
+    const bool is_same = other.facts.pid == lane.facts.pid &&
+                         other.facts.start_ticks == lane.facts.start_ticks &&
+                         other.facts.pid_namespace == lane.facts.pid_namespace &&
+                         other.process.pid() == lane.process.pid();
     if (&other != &lane && is_same && other.number < lane.number) other.is_over = true;
   });
   SeeFacts(lane);
@@ -487,7 +489,7 @@ void TraceReader::SeeWaiting(Lane& lane, const std::string& known) {
   waiting_files_.emplace(known, is_named);
   if (!is_named) return;
   named_files_++;
-  lane.process.Find(lane.facts.pid, lane.facts.start_ticks);
+  lane.process.Find(lane.facts.pid, lane.facts.start_ticks, lane.facts.pid_namespace);
   const std::string key = KeyOf(lane.process.pid(), lane.facts.command);
   Report(key, "", "unavailable", "no_free_lane", 0);
 }

@@ -142,7 +142,7 @@ class TraceReader final : public Shared {
   // Lanes that there was no place for, as known_files_ has them, and whether they were named.
   std::map<std::string, bool> waiting_files_;
   uint32_t named_files_ = 0;
-  std::vector<std::string> to_remove_;        // files of lanes that are over
+  std::vector<std::string> to_remove_;  // files of lanes that are over
   std::vector<wg_record> batch_;
   int folder_ = -1;
   uint64_t lanes_so_far_ = 0;

@@ -133,7 +133,7 @@ struct wg_lane {
   uint32_t simulated;      /* a device or driver calls itself "Simulated" */
   uint64_t magic;          /* file lanes begin with it too: WG_TRACE_MAGIC once complete */
   uint32_t capacity;       /* of this lane */
-  uint32_t reserved;
+  uint32_t pid_namespace;  /* inode of /proc/self/ns/pid, in which pid counts; 0: not known */
 
   /* All atomic, cumulative. */
   uint64_t head __attribute__((aligned(64))); /* records written */
