@@ -11,7 +11,7 @@
 
 #include "gpu/cupti/activity.h"
 
-enum { kExitTimeoutMs = 2000 };
+enum { kExitTimeoutMs = 2000 }; /* for a flush of CUPTI's and for a reader that is slow */
 
 static struct wg_lane_writer the_writer;
 static uint32_t attached_pid; /* atomic: the process that this was done for */

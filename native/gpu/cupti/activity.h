@@ -38,7 +38,9 @@ enum wg_reason wg_activity_start(struct wg_lane_writer* writer,
 /* How tracing ends. */
 enum wg_stop {
   WG_STOP_UNSUBSCRIBE, /* the process goes on: kinds off, last records, CUPTI given back */
-  WG_STOP_EXIT,        /* from atexit: the last records only; switching off can take seconds */
+  /* From atexit: the last records only, because switching off can take seconds; a reader that takes
+   * nothing from a full ring is waited for 0.2 s. */
+  WG_STOP_EXIT,
 };
 
 /* 0: all was flushed and written (or given up because the reader stood still), the lane is ENDED,

@@ -13,6 +13,7 @@
 enum {
   kFullSleepNs = 200 * 1000, /* between two looks at a full ring */
   kStillMs = 10 * 1000,      /* a reader that took nothing for so long is not waited for */
+  kStillAtExitMs = 200,      /* while exit() of the application waits: many looks of a reader */
   kFarNs = 10 * 1000 * 1000, /* CUPTI's clock and CLOCK_REALTIME */
   kFarReadings = 3,
   kMostDevices = 64,
@@ -64,11 +65,12 @@ static int is_waiting_over(struct wg_activity* activity) {
     activity->tail_moved_ns = now;
   }
   if (wg_lane_run(activity->writer) == WG_RUN_ENDED) return 1;
-  if (__atomic_load_n(&activity->phase, __ATOMIC_SEQ_CST) == WG_PHASE_STOPPING &&
-      now >= __atomic_load_n(&activity->deadline_ns, __ATOMIC_RELAXED)) {
-    return 1;
+  int64_t most_ms = kStillMs;
+  if (__atomic_load_n(&activity->phase, __ATOMIC_SEQ_CST) == WG_PHASE_STOPPING) {
+    if (now >= __atomic_load_n(&activity->deadline_ns, __ATOMIC_RELAXED)) return 1;
+    if (__atomic_load_n(&activity->how, __ATOMIC_RELAXED) == WG_STOP_EXIT) most_ms = kStillAtExitMs;
   }
-  return now - activity->tail_moved_ns >= (int64_t)kStillMs * 1000000;
+  return now - activity->tail_moved_ns >= most_ms * 1000000;
 }
 
 int wg_activity_put(struct wg_activity* activity, const struct wg_record* record) {

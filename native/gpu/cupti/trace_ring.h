@@ -140,7 +140,7 @@ struct wg_lane {
   uint64_t tail __attribute__((aligned(64))); /* records taken: the reader's; unused in files */
   uint64_t without_time __attribute__((aligned(64))); /* records whose start or end is 0 */
   /* Records for which the pool had no buffer, counted by stepping them, and those that a full ring
-   * had no room for after its reader had taken nothing for 10 s or when the process had to end. */
+   * had no room for after its reader had taken nothing for 10 s, or for 0.2 s within exit(). */
   uint64_t dropped;
   uint64_t dropped_cupti; /* cuptiActivityGetNumDroppedRecords */
   uint64_t dropped_names; /* names beyond the table of names */
