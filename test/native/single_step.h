@@ -72,7 +72,7 @@ class SingleStep {
   [[nodiscard]] uint64_t steps() const { return steps_; }
 
  private:
-  static void OnTrap(int /*signal*/, siginfo_t* /*info*/, void* context) {
+  static void OnTrap(int /*signal*/, siginfo_t* /*info*/, [[maybe_unused]] void* context) {
 #if defined(__x86_64__)
     SingleStep* const self = the_one;
     greg_t* const registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;

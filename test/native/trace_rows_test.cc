@@ -37,6 +37,7 @@ class Tables {
     return *tables_[static_cast<size_t>(table)];
   }
   TraceRows& rows() { return rows_; }
+  [[nodiscard]] const NameList& names() const { return names_; }
   size_t Rows() {
     size_t rows = 0;
     for (size_t i = 0; i < kTraceTables; i++) rows += (*this)[static_cast<TraceTable>(i)].size();
@@ -389,7 +390,7 @@ TEST_CASE("records that cannot be are counted and leave no row") {
   wg_record no_boot = Span(WG_RECORD_MEMCPY, 0, 1);
   no_boot.start = 1;
   no_boot.end = 2;
-  wg_record name = NameIs(1U << 20, "far");
+  wg_record name = NameIs(WG_MOST_NAMES, "far");
   wg_record cut = NameIs(0, "short");
   cut.of.text.length = WG_NAME_CHUNK + 1;
   wg_record beyond = NameIs(0, "short");
@@ -403,6 +404,41 @@ TEST_CASE("records that cannot be are counted and leave no row") {
   Give(decoder, bad);
   CHECK(decoder.rejected() == bad.size());
   CHECK(tables.Rows() == 0);
+}
+
+TEST_CASE("names take no more memory than their writer's table would") {
+  Tables tables;
+  const auto give_names = [](TraceDecoder& decoder, uint32_t first, uint32_t count, char letter) {
+    std::vector<wg_record> records;
+    for (uint32_t id = first; id < first + count; id++) {
+      std::string name(WG_NAME_LONGEST, letter);
+      name.replace(0, 5, std::to_string(10'000 + id));
+      for (size_t at = 0; at < name.size(); at += WG_NAME_CHUNK) {
+        records.push_back(NameIs(id, name, at));
+      }
+    }
+    Give(decoder, records);
+  };
+  constexpr uint32_t kFit = uint32_t{WG_MOST_NAME_BYTES} / WG_NAME_LONGEST;
+  TraceDecoder decoder(tables.rows());
+  give_names(decoder, WG_MOST_NAMES - kFit, kFit, 'n');
+  CHECK(decoder.rejected() == 0);
+  give_names(decoder, WG_MOST_NAMES - kFit, kFit, 'n');  // told again, as in a file
+  CHECK(decoder.rejected() == 0);
+  give_names(decoder, 0, 1, 'm');
+  CHECK(decoder.rejected() == 1);
+  CHECK(tables.names().size() == kFit);
+  // And all lanes together no more than some of them.
+  constexpr uint32_t kLanes = TraceRows::kMostNameBytes / WG_MOST_NAME_BYTES;
+  for (uint32_t lane = 1; lane < kLanes; lane++) {
+    TraceDecoder more(tables.rows());
+    give_names(more, 0, kFit, static_cast<char>('n' + lane));
+    CHECK(more.rejected() == 0);
+  }
+  TraceDecoder last(tables.rows());
+  give_names(last, 0, 1, 'm');
+  CHECK(last.rejected() == 1);
+  CHECK(tables.names().size() == kLanes * kFit);
 }
 
 TEST_CASE("without any pair our own reading places the records, and that is told") {

@@ -77,7 +77,13 @@ void TraceRows::EndLook() {
   for (RowBatcher& batch : batches_) batch.EndLook();
 }
 
-int32_t TraceRows::NameCode(const std::string& name) { return names_->Code(name); }
+int32_t TraceRows::NameCode(const std::string& name) {
+  if (name_bytes_ + name.size() > kMostNameBytes) return -1;
+  const uint32_t before = names_->size();
+  const int32_t code = names_->Code(name);
+  if (names_->size() != before) name_bytes_ += name.size();
+  return code;
+}
 
 TraceDecoder::TraceDecoder(TraceRows& rows) : rows_(rows) { externals_.resize(kExternals); }
 
@@ -375,7 +381,13 @@ void TraceDecoder::KeepName(uint32_t id) {
     names_.resize(std::max<size_t>(id + 1, std::min<size_t>(2 * names_.size(), kMostNames)), -1);
   }
   // Once said an id keeps its name: rows that are written point to it.
-  if (names_[id] < 0) names_[id] = rows_.NameCode(name_);
+  if (names_[id] >= 0) return;
+  if (name_bytes_ + name_.size() <= kMostNameBytes) names_[id] = rows_.NameCode(name_);
+  if (names_[id] >= 0) {
+    name_bytes_ += name_.size();
+  } else {
+    rejected_++;
+  }
 }
 
 void TraceDecoder::DeviceIs(const wg_record& record) {

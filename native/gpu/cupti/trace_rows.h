@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "gpu/cupti/name_table.h"
 #include "gpu/cupti/trace_clock.h"
 #include "gpu/cupti/trace_record.h"
 #include "gpu/cupti/trace_tables.h"
@@ -34,12 +35,16 @@ class TraceRows {
   // The code of an open-ended name, the same in all tables; -1 when there are too many names.
   int32_t NameCode(const std::string& name);
 
+  // Of all lanes together: each process that a hostile one starts has a lane of its own.
+  static constexpr size_t kMostNameBytes = size_t{64} << 20;
+
   WordCodes direction, source_memory, destination_memory, set_memory, counter, synchronization;
   WordCodes overhead, api, external, state, reason;
 
  private:
   std::array<RowBatcher, kTraceTables> batches_;
   NameList* names_ = nullptr;
+  size_t name_bytes_ = 0;
   int64_t end_ns_ = INT64_MAX;
 };
 
@@ -110,8 +115,10 @@ class TraceDecoder {
   [[nodiscard]] int32_t DestinationCode(uint32_t device);
   [[nodiscard]] int32_t NameOf(uint32_t id) const { return id < names_.size() ? names_[id] : -1; }
 
-  // Ids of a lane are small numbers from 0 on; beyond these bounds they were made up.
-  static constexpr uint32_t kMostNames = 1U << 20;
+  // Ids of a lane are small numbers from 0 on, and its names have the bounds of a name table;
+  // beyond these they were made up.
+  static constexpr uint32_t kMostNames = WG_MOST_NAMES;
+  static constexpr size_t kMostNameBytes = WG_MOST_NAME_BYTES;
   static constexpr uint32_t kMostDevices = 1024;
   // Ranges that wait for their end; more are told as if they had none.
   static constexpr size_t kMostMarkers = 65'536;
@@ -123,6 +130,7 @@ class TraceDecoder {
   TraceClock clock_;
   ClockNews news_;
   std::vector<int32_t> names_;  // code by id of the lane
+  size_t name_bytes_ = 0;
   std::vector<Device> devices_;
   std::vector<External> externals_;
   std::unordered_map<uint32_t, OpenMarker> markers_;
