@@ -307,8 +307,10 @@ TEST_CASE("what the program does with signals, files and threads is its own") {
   REQUIRE(!status.empty());
   const size_t blocked = status.find("SigBlk:\t");
   REQUIRE(blocked != std::string::npos);
-  // All but SIGKILL, SIGSTOP and the two that the C library keeps for itself.
-  CHECK(status.substr(blocked + 8, 16) == "fffffffe7ffbfeff");
+  // All but SIGKILL, SIGSTOP and the two that the C library keeps for itself: those it blocks only
+  // while it begins or ends the thread.
+  const uint64_t mask = std::stoull(status.substr(blocked + 8, 16), nullptr, 16);
+  CHECK((mask | uint64_t{3} << 31) == 0xfffffffffffbfeff);
   // The ring's file descriptor is closed.
   for (const auto& fd : fs::directory_iterator("/proc/" + std::to_string(program.pid()) + "/fd")) {
     std::error_code ignored;
