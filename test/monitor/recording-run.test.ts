@@ -8,11 +8,12 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import pl from 'nodejs-polars';
 import { monitor } from 'warpgauge';
+import { Int64, TimestampNanosecond, Utf8 } from 'warpgauge/arrow';
 import { clockEvents } from '#lib/monitor/recording/clock-watch';
 import { FlightRing } from '#lib/monitor/recording/flight-ring';
 import { mark } from '#lib/monitor/recording/mark-inbox';
 import { openRecording } from '#lib/monitor/recording/open-recording';
-import { stateRow, stateTable } from '#lib/monitor/recording/own-tables';
+import { OwnTable, stateRow, stateTable } from '#lib/monitor/recording/own-tables';
 import { recordWith } from '#lib/monitor/recording/record';
 import { Recorder, type RecorderOptions } from '#lib/monitor/recording/recorder';
 import { recover } from '#lib/monitor/recording/recover';
@@ -308,6 +309,63 @@ async function made(): Promise<string> {
   await mkdir(dir);
   return dir;
 }
+
+test('every part and every dump has the names of all its ids, each once', async () => {
+  const own = new OwnTable('disk.name', 'one row per new id of disk', [
+    { name: 'time', type: new TimestampNanosecond('UTC') },
+    { name: 'id', type: new Int64() },
+    { name: 'name', type: new Utf8() },
+  ]);
+  const named = (from: number, count: number) => ({
+    table: 'disk.name',
+    batch: own.batch(
+      Array.from({ length: count }, (_, at) => ({
+        time: BigInt(from + at),
+        id: BigInt(from + at),
+        name: `path ${from + at}`,
+      })),
+    ),
+  });
+  const sampler = (pauseMs: number): FedSampler =>
+    new FedSampler(
+      [fedTable('disk', schema), fedTable('disk.name', own.info.schema, null)],
+      (function* () {
+        for (let at = 0; at < 6; at++) {
+          yield named(3 * at, 3);
+          yield { table: 'disk', batch: fedBatch(schema, at * 10, 10, 2) };
+          yield { waitMs: pauseMs };
+        }
+      })(),
+    );
+  const namesIn = async (dir: string): Promise<unknown[]> => {
+    const table = await (await openRecording(dir)).table('disk.name');
+    return [...(table.getChild('name') ?? [])];
+  };
+  const paths = (count: number) => Array.from({ length: count }, (_, at) => `path ${at}`);
+
+  const rotated = await Recorder.start(sampler(20), options({ rotateMs: 30, maxBytes: 10 ** 9 }));
+  const { parts } = await rotated.done;
+  assert.ok(parts.length > 2, `${parts.length} parts`);
+  let told = 0;
+  for (const part of parts) {
+    const rows = await rowsIn(part);
+    told += rows;
+    // Names come just before the ten rows that use them, at times as the first of a part that has to be begun.
+    const names = await namesIn(part);
+    assert.deepEqual(names, paths(names.length));
+    assert.ok(names.length >= 3 * (told / 10), `${names.length} names of ${told} rows`);
+  }
+  assert.equal((await namesIn(parts.at(-1) as string)).length, 18);
+
+  const flight = await Recorder.start(
+    sampler(0),
+    options({ out: await made(), lastMs: 1, batchMs: 1, maxBytes: 1 }),
+  );
+  const [dump] = (await flight.done).parts;
+  assert.equal(await rowsIn(dump as string), 0, 'no batch is as short as one byte');
+  assert.deepEqual(await namesIn(dump as string), paths(18));
+  assert.ok(flight.stats().keptBytes > 0);
+});
 
 test('the ring of a flight recorder keeps to its memory', () => {
   let now = 0;

@@ -8,6 +8,7 @@ import { packageVersion } from '../../version.ts';
 import type { SamplerStats, StateRow, TableInfo, TableStats } from '../types.ts';
 import { ActionWatch } from './action-watch.ts';
 import type { ClockWatch } from './clock-watch.ts';
+import { isNameTable } from './known-names.ts';
 import {
   bootId,
   ENVIRONMENT_FILE,
@@ -72,7 +73,7 @@ const OWN: readonly (() => OwnTable)[] = [clockTable, stateTable, markTable];
  */
 function patienceOf(table: string, holdMs: number): number {
   if (table === 'mark' || table === 'state') return 0;
-  return table.endsWith('.name') ? Math.min(holdMs, NAMES_MS) : holdMs;
+  return isNameTable(table) ? Math.min(holdMs, NAMES_MS) : holdMs;
 }
 
 const fileOf = (table: string): string => `${table}.arrows`;
@@ -194,8 +195,9 @@ export class RecordingPart {
     }
     for (const info of [...tables, ...[...this.#own.values()].map((own) => own.info)]) {
       if (this.#written.has(info.name)) continue; // the sampler has marks and states too
-      // A flight recorder keeps what it dumps.
-      const options = { holdMs: patienceOf(info.name, holdMs), ownsBatches: live };
+      // A flight recorder keeps what it dumps, and every recorder the names that its next part needs.
+      const ownsBatches = live && !isNameTable(info.name);
+      const options = { holdMs: patienceOf(info.name, holdMs), ownsBatches };
       const file = await TableFile.create(join(dir, fileOf(info.name)), info.schema, options);
       this.#written.set(info.name, { info, file, sha256: null });
     }

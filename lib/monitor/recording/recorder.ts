@@ -5,6 +5,7 @@ import { WarpgaugeError } from '../../errors.ts';
 import type { SampledBatch, Sampler, SamplerStats, StateRow, TableInfo } from '../types.ts';
 import { ClockWatch } from './clock-watch.ts';
 import { FlightRing } from './flight-ring.ts';
+import { isNameTable, KnownNames } from './known-names.ts';
 import { type RecordingEnd, removeRecording } from './manifest.ts';
 import { checkMarkName } from './mark-inbox.ts';
 import { outputError } from './output-error.ts';
@@ -79,6 +80,8 @@ export class Recorder implements Recording {
   readonly #options: RecorderOptions;
   readonly #clocks = new ClockWatch();
   readonly #ring: FlightRing | null;
+  /** Where there is more than one folder to write them into. */
+  readonly #names: KnownNames | null;
   readonly #run = newRun();
   #part: RecordingPart | null = null;
   #parts: string[] = [];
@@ -105,6 +108,7 @@ export class Recorder implements Recording {
             options.lastMs + 2 * options.batchMs,
             options.maxBytes ?? FLIGHT_MAX_BYTES,
           );
+    this.#names = options.lastMs === null && options.rotateMs === null ? null : new KnownNames();
   }
 
   /**
@@ -155,7 +159,7 @@ export class Recorder implements Recording {
       rows,
       bytes,
       parts: [...this.#parts],
-      keptBytes: this.#ring?.bytes ?? 0,
+      keptBytes: this.#ring === null ? 0 : this.#ring.bytes + (this.#names?.bytes ?? 0),
     };
   }
 
@@ -200,8 +204,7 @@ export class Recorder implements Recording {
   async #take(given: SampledBatch): Promise<void> {
     if (this.#error !== null) return;
     const { table, batch } = given;
-    // What a flight recorder writes has all states, however old.
-    if (this.#ring !== null) return table === 'state' ? undefined : this.#ring.add(given);
+    if (this.#ring !== null) return this.#keep(this.#ring, given);
     const { maxBytes, rotateMs } = this.#options;
     // Before the batch, not after it: there is no part without rows.
     if (rotateMs !== null && performance.now() - this.#partStarted >= rotateMs) {
@@ -209,9 +212,16 @@ export class Recorder implements Recording {
     }
     await this.#part?.write(table, batch);
     if (table === 'state') this.#statesTaken += batch.numRows;
+    if (isNameTable(table)) this.#names?.add(table, batch);
     if (maxBytes !== null && rotateMs === null && (this.#part?.bytes ?? 0) >= maxBytes) {
       this.#stop('max-bytes');
     }
+  }
+
+  /** What a flight recorder writes has all states and names, however old. */
+  #keep(ring: FlightRing, given: SampledBatch): void {
+    if (isNameTable(given.table)) this.#names?.add(given.table, given.batch);
+    else if (given.table !== 'state') ring.add(given);
   }
 
   /** Once a second. A tick that finds the one before it at work (a slow disk) is left out. */
@@ -245,6 +255,7 @@ export class Recorder implements Recording {
     this.#parts.push(part.dir);
     this.#partStarted = performance.now();
     await part.state(this.#sampler.states.slice(0, this.#statesTaken));
+    for (const { table, batch } of this.#names ?? []) await part.write(table, batch);
   }
 
   async #rotate(): Promise<void> {
@@ -284,7 +295,9 @@ export class Recorder implements Recording {
       live: false,
     });
     try {
-      for (const { table, batch } of batches) await part.write(table, batch);
+      for (const { table, batch } of [...(this.#names ?? []), ...batches]) {
+        await part.write(table, batch);
+      }
       await part.state(this.#sampler.states);
       await part.close(stats, 'closed');
     } catch (cause) {
