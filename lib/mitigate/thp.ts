@@ -78,7 +78,7 @@ export interface Thp {
   plan(settings: ThpSettings, options?: StateOptions): Promise<ThpPlan>;
   /**
    * Errors: `ERR_INVALID_ARGUMENT` (a word that the kernel does not take), `ERR_UNAVAILABLE`, `ERR_PERMISSION`,
-   * `ERR_LOCKED`, `ERR_REFUSED`, `ERR_STALE_PLAN`, `ERR_JOURNAL`, `ERR_INTERRUPTED`; after each of them all is as before.
+   * `ERR_LOCKED`, `ERR_REFUSED` (it reads as something else, or was set for a time that is not over), `ERR_STALE_PLAN`, `ERR_JOURNAL`, `ERR_INTERRUPTED`; after each of them all is as before.
    */
   set(options: ThpSetOptions): Promise<ThpChange>;
   /**
@@ -209,6 +209,7 @@ export const thp: Thp = {
     const first = await thp.plan(settings, state);
     if (first.refusal !== null) throw first.refusal;
     const { begin } = await import('./transaction/begin.ts');
+    const { refuseLeased } = await import('./refuse-leased.ts');
     let changed: readonly ThpPlanStep[] = [];
     const transaction = await begin({
       ...state,
@@ -221,7 +222,9 @@ export const thp: Thp = {
       signal,
       prepare() {
         changed = planSteps(settings, state.root);
-        return changed.map(toStep);
+        const steps = changed.map(toStep);
+        refuseLeased({ action: 'thp', device: 'thp', what: 'The policy is set', steps }, state);
+        return steps;
       },
     });
     return new Change(transaction, changed);

@@ -63,6 +63,26 @@ test('kill -9 of thp set --hold: the guardian puts the policy back', { skip }, a
   assert.equal(chosen(), before);
 });
 
+test('a policy that was set for a time is set by nobody else until then', async (t) => {
+  const machine = new SimulatedMachine(t);
+  const { root, stateDir } = machine;
+  const state = { root, stateDir, guardian: false };
+  const leased = await thp.set({ ...state, settings: { enabled: 'always' }, ttlMs: 3_600_000 });
+  await leased.commit();
+  machine.put(FILE, '[always] madvise never'); // as the kernel shows it
+  await assert.rejects(thp.set({ ...state, settings: { enabled: 'never' } }), {
+    code: 'ERR_REFUSED',
+    message: /set for a time until \d{4}-/,
+    fix: /warpgauge thp release/,
+  });
+  {
+    await using other = await thp.set({ ...state, settings: { defrag: 'never' } });
+    assert.equal(other.changed.length, 1);
+  }
+  assert.equal((await thp.release({ root, stateDir }))[0]?.outcome, 'undone');
+  assert.equal(machine.state(), '10 1 madvise madvise never');
+});
+
 test('words that the kernel does not take, and kernels without the file', async (t) => {
   const machine = new SimulatedMachine(t);
   const { root, stateDir } = machine;

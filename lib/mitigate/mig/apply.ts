@@ -1,10 +1,10 @@
 import { invalidArgument, WarpgaugeError } from '../../errors.ts';
 import type { StateOptions } from '../../host/state-folder.ts';
+import { refuseLeased } from '../refuse-leased.ts';
 import { begin } from '../transaction/begin.ts';
 import type { GuardianReport, Lease } from '../transaction/guardian.ts';
 import type { StepHook } from '../transaction/journal.ts';
 import type { PlannedStep } from '../transaction/kind.ts';
-import { committedOn } from '../transaction/settle.ts';
 import type { Transaction } from '../transaction/transaction.ts';
 import { type MigGpu, observationOf, readMigGpu } from './device.ts';
 import {
@@ -171,7 +171,8 @@ async function make(
     intent: `mig: ${intentOf(plan)}`,
     announceMs: options.announceMs ?? ANNOUNCE_MS,
     prepare: async () => {
-      refuseLeased(gpu, options);
+      // A layout with a time is to end as a whole: what comes on top of it would be undone in part.
+      refuseLeased({ action: 'mig', device: `gpu-${gpu}`, what: `${gpu} is divided` }, options);
       return prepare(plan, await readMigGpu(gpu, options), allow);
     },
   });
@@ -190,18 +191,6 @@ async function make(
     await transaction.undoAfter(error);
     throw error;
   }
-}
-
-/** A layout with a time is to end as a whole: what comes on top of it would be undone in part. */
-function refuseLeased(gpu: string, options: StateOptions): void {
-  const leased = committedOn(`gpu-${gpu}`, { ...options, action: 'mig' });
-  if (leased === null) return;
-  const until = leased.expires === null ? '' : ` until ${leased.expires}`;
-  throw new WarpgaugeError(
-    'ERR_REFUSED',
-    `${gpu} is divided for a time${until}, by pid ${leased.pid} (${leased.command ?? 'unknown command'})`,
-    { source: leased.path, fix: 'End that first: warpgauge mig release' },
-  );
 }
 
 /** What speaks against the plan before anything is looked at; gives the GPU. */

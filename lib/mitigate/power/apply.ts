@@ -1,6 +1,7 @@
 import { invalidArgument, WarpgaugeError } from '../../errors.ts';
 import type { StateOptions } from '../../host/state-folder.ts';
 import { hasSysAdmin } from '../mig/permission.ts';
+import { refuseLeased } from '../refuse-leased.ts';
 import { begin } from '../transaction/begin.ts';
 import type { GuardianReport, Lease } from '../transaction/guardian.ts';
 import type { StepHook } from '../transaction/journal.ts';
@@ -69,8 +70,8 @@ export function refusalOf(plan: PowerPlan): WarpgaugeError | null {
  * Carries a plan out, on all its GPUs or on none: after any failure each is as it was found, or the error says what could
  * not be put back.
  *
- * Errors: `ERR_PERMISSION` with `capability`, `ERR_STALE_PLAN`, `ERR_REFUSED` (the driver says yes and it is not so),
- * `ERR_UNAVAILABLE`, `ERR_LOCKED` with `holders`, `ERR_NVML`, `ERR_JOURNAL`, `ERR_INTERRUPTED`.
+ * Errors: `ERR_PERMISSION` with `capability`, `ERR_STALE_PLAN`, `ERR_REFUSED` (the driver says yes and it is not so; the
+ * setting was made for a time that is not over), `ERR_UNAVAILABLE`, `ERR_LOCKED` with `holders`, `ERR_NVML`, `ERR_JOURNAL`, `ERR_INTERRUPTED`.
  */
 export async function applyPower(
   plan: PowerPlan,
@@ -100,7 +101,13 @@ export async function applyPower(
         );
       }
       steps = plan.steps;
-      return plannedSteps(steps);
+      const planned = plannedSteps(steps);
+      for (const { gpu } of plan.targets) {
+        const own = planned.filter(({ target }) => target === gpu);
+        const what = `${gpu} has settings`;
+        refuseLeased({ action: 'power', device: `gpu-${gpu}`, what, steps: own }, options);
+      }
+      return planned;
     },
   });
   return new PowerChange(transaction, plan, steps, options.root);

@@ -322,6 +322,37 @@ test(
   },
 );
 
+test('what was set for a time is set by nobody else until then', NEEDS_FAKE, async () => {
+  using machine = new SimulatedPower();
+  await (await (await power.plan({ persistence: false })).apply(quick)).commit();
+  const leased = await power.plan({ powerLimitW: 400 });
+  await (await leased.apply({ ...quick, ttlMs: 3_600_000 })).commit();
+  const error = await refused(
+    (await power.plan({ powerLimitW: 300, persistence: true })).apply(quick),
+    'ERR_REFUSED',
+    /for a time until \d{4}-.* by pid \d+/,
+  );
+  assert.match(error.fix ?? '', /warpgauge power release/);
+  assert.equal(machine.held(), 'limit 400 persistence off sm - memory -');
+  {
+    // Another setting is in nobody's way, and the same once more is none.
+    await using _lock = await (await power.plan({ smClockMhz: { min: 345, max: 900 } })).apply(
+      quick,
+    );
+    assert.match(machine.held(), /sm 345-900 /);
+  }
+  {
+    await using same = await leased.apply(quick);
+    assert.equal(same.id, null);
+  }
+  assert.deepEqual(
+    (await power.release()).map(({ outcome }) => outcome),
+    ['undone', 'undone'],
+  );
+  assert.equal(machine.held(), 'limit 700 persistence on sm - memory -');
+  await using _after = await (await power.plan({ powerLimitW: 300 })).apply(quick);
+});
+
 test('one changes a GPU at a time', NEEDS_FAKE, async () => {
   using machine = new SimulatedPower();
   const plan = await power.plan({ powerLimitW: 400 });
