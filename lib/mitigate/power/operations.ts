@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { loadBinding, type NativePowerChange } from '../../addon.ts';
 import { WarpgaugeError } from '../../errors.ts';
 import { nvmlPath } from '../nvml-path.ts';
-import type { JournalValue } from '../transaction/journal.ts';
+import type { JournalIntent, JournalValue } from '../transaction/journal.ts';
 import type { ActionKind, Operation, Step, Undoing } from '../transaction/kind.ts';
 import type { KindOptions } from '../transaction/kinds.ts';
 import { type ClockRange, knownNumber, readPowerGpu } from './device.ts';
@@ -232,15 +232,21 @@ function lockOperation(domain: ClockDomain, readGpu: ReadGpu): Operation {
     async set(step) {
       const { min, max } = step.asked as unknown as LockAsked;
       await change(step.target, { kind: `lock-${domain}`, lowMhz: min, highMhz: max });
+      // The driver has taken it: what then cannot be read must not pass for a refusal, after which nothing is undone.
       await settle(
-        () => read(step.target),
-        (seen) => judgeClock({ min, max }, seen) !== 'not_in_effect',
+        () => read(step.target).catch(() => null),
+        (seen) => seen !== null && judgeClock({ min, max }, seen) !== 'not_in_effect',
       );
     },
     effect,
-    // A crash may have cut it before or after the driver took it, and nothing tells which: undone either way.
-    doubtful: (step, prior, now, threw) => (threw ? null : effect(step, prior, now)),
+    // A crash may have cut it before or after the driver took it, and nothing tells which. Either way a lock is undone, and
+    // one that undoes another is set again: locking twice is locking.
+    doubtful: (step: Step & Pick<JournalIntent, 'undoes'>, prior, now, threw) =>
+      threw || step.undoes !== undefined ? null : effect(step, prior, now),
     verify(step, _prior, effect) {
+      if (effect === null) {
+        return refused(step.target, `Nothing tells whether the ${NAMES[domain]} clock was locked`);
+      }
       const { verified, mhz, min, max } = effect as unknown as LockObserved;
       if (verified !== 'not_in_effect') return null;
       return refused(

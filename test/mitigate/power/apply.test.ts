@@ -5,7 +5,8 @@ import { chmodSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { WarpgaugeError } from '#lib/errors';
+import { loadBinding } from '#lib/addon';
+import { WarpgaugeError } from '#lib/errors';
 import { power } from '#lib/mitigate/power';
 import { DeviceLock } from '#lib/mitigate/transaction/lock';
 import { NEEDS_FAKE } from '../../monitor/gpu-fake.js';
@@ -248,6 +249,32 @@ test('a failure at any step leaves every GPU as it was found', NEEDS_FAKE, async
   assert.match(machine.held(0), /limit 700 /);
   assert.equal(machine.held(1), AS_FOUND);
 });
+
+test(
+  'a reading that fails after the driver has taken a lock is no refusal',
+  NEEDS_FAKE,
+  async (t) => {
+    using machine = new SimulatedPower();
+    const plan = await power.plan({ smClockMhz: { min: 345, max: 1200 } });
+    const binding = loadBinding();
+    const { changePower, readPower } = binding;
+    let failing = 0;
+    t.mock.method(binding, 'changePower', async (...args: Parameters<typeof changePower>) => {
+      await changePower(...args);
+      if (args[1].kind === 'lock-sm') failing = 2;
+    });
+    t.mock.method(binding, 'readPower', async (...args: Parameters<typeof readPower>) => {
+      if (failing-- > 0) throw new WarpgaugeError('ERR_NVML', 'a reading failed', { status: 999 });
+      return await readPower(...args);
+    });
+    {
+      await using change = await plan.apply(quick);
+      assert.equal(change.verified[0]?.state, 'in_effect');
+      assert.match(machine.held(), /sm 345-1200 /);
+    }
+    assert.match(machine.held(), /sm - /);
+  },
+);
 
 test('a lock that the driver refuses needs no undoing', NEEDS_FAKE, async () => {
   using machine = new SimulatedPower(

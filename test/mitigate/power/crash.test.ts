@@ -84,3 +84,38 @@ test(
     }
   },
 );
+
+test('killed while it puts back a lock of ours that another had replaced', NEEDS_FAKE, async () => {
+  // Not the whole sweep: the one call that only this case makes, by the undoing and by a recover that is killed in turn.
+  using machine = new SimulatedPower();
+  const quick = { guardian: false } as const;
+  await (await (await power.plan({ smClockMhz: { min: 345, max: 1200 } })).apply(quick)).commit();
+  const kill = async (at: string, ...args: string[]): Promise<void> => {
+    machine.write(`nvml.${at}`);
+    assert.equal(await run(...args), 'SIGKILL', at);
+    machine.write();
+  };
+  const recovered = async (name: string): Promise<void> => {
+    const outcomes = (await power.recover({ patienceMs: 0 })).map(({ outcome }) => outcome);
+    assert.deepEqual(outcomes.sort(), ['undone', 'untouched'], name);
+    assert.match(machine.held(), / sm 345-1200 /, name);
+    machine.forgetCalls();
+    await power.recover({ patienceMs: 0 });
+    assert.deepEqual(machine.mutations(), [], `${name}: a second recover does nothing`);
+  };
+  const undo = ['undo', '{"smClockMhz":{"min":345,"max":900}}', '{"guardian":false}'];
+  const begin = machine.snapshot();
+  for (const moment of MOMENTS) {
+    begin();
+    await kill(`${moment} = 2`, ...undo);
+    await recovered(`undoing, ${moment}`);
+  }
+  begin();
+  await kill('die_effect = 1', ...undo);
+  const crashed = machine.snapshot();
+  for (const moment of MOMENTS) {
+    crashed();
+    await kill(`${moment} = 1`, 'recover');
+    await recovered(`recovering, ${moment}`);
+  }
+});
