@@ -102,6 +102,23 @@ test('a full disk ends the recording with an error, and what was written is whol
   assert.equal(told.sizes.find(({ name }: { name: string }) => name === 'disk').rows, disk.rows);
 });
 
+test('a disk that is full at the end, too: every file ends with its last whole batch', (t) => {
+  const script = 'mount -t tmpfs -o size=2m none "$1" && exec "$2" "$3" "$1/run" 100 1 "$1/filler"';
+  const args = ['--mount', 'sh', '-c', script, 'sh', root, process.execPath, CHILD];
+  const result = spawnSync('unshare', args, { encoding: 'utf8', timeout: 60_000 });
+  if (/unshare failed|permission denied|not permitted/i.test(result.stderr) || result.error) {
+    t.skip(`no private mount namespace here: ${result.stderr || result.error?.message}`);
+    return;
+  }
+  assert.equal(result.status, 1, result.stderr);
+  const told = JSON.parse(result.stdout.split('\n').find((line) => line.startsWith('{')) ?? '{}');
+  assert.equal(told.code, 'ERR_OUTPUT');
+  assert.equal(told.end, 'failed');
+  for (const { name, bytes, onDisk } of told.sizes) assert.equal(onDisk, bytes, name);
+  const disk = told.read.find(({ name }: { name: string }) => name === 'disk');
+  assert.equal(disk.rows, 100);
+});
+
 test('a full disk at the start is told, and nothing is left behind', (t) => {
   const script =
     'mount -t tmpfs -o size=16k none "$1" && "$2" "$3" "$1/run" 10 1; find "$1" -type f';

@@ -108,9 +108,11 @@ export class TableFile {
     try {
       await this.flush(0);
       await this.#append(this.#serializer.end(), 0);
-    } finally {
-      await this.#file.close();
+    } catch (error) {
+      await this.abandon();
+      throw error;
     }
+    await this.#file.close();
     return this.#hash.digest('hex');
   }
 
