@@ -157,10 +157,30 @@ test('batches of few rows are gathered: same values, a fraction of the messages'
   const recording = await openRecording(dir);
   const [table] = recording.tables.filter(({ name }) => name === 'disk');
   assert.equal(table?.rows, 40);
-  assert.equal(table?.batches, 1);
+  assert.equal(table?.batches, 4);
   const want = comparable(Array.from({ length: 40 }, (_, n) => expected(n, (row) => names(row))));
   assert.deepEqual(comparable(await polarsRows(join(dir, 'disk.arrows'))), want);
   assert.deepEqual(comparable(rowsOf(await recording.table('disk'))), want);
+});
+
+test('what is kept back is fewer than ten rows, and is written before it is too old', async () => {
+  const schema = fedSchema();
+  const path = folder();
+  const file = await TableFile.create(path, schema, { holdMs: 3_600_000, ownsBatches: false });
+  for (let at = 0; at < 60; at += 3) {
+    await file.write(fedBatch(schema, at, 3, 2));
+    assert.ok(file.rows > at + 3 - 10, `${file.rows} of ${at + 3} rows are written`);
+  }
+  const scanned = await open(path);
+  const { messages } = await scanStream(scanned);
+  await scanned.close();
+  assert.equal(messages.filter(({ kind }) => kind === 'batch').length, 5, 'of 12 rows each');
+  await file.write(fedBatch(schema, 60, 3, 2));
+  await file.flushOld(1000);
+  assert.equal(file.rows, 60);
+  await file.flushOld(3_600_000);
+  assert.equal(file.rows, 63);
+  await file.close();
 });
 
 test('the manifest says what is in the files, with their digests', async () => {

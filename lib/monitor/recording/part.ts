@@ -150,12 +150,12 @@ export class RecordingPart {
     await this.#append('state', rows.map(stateRow));
   }
 
-  /** Once a second: clocks, marks of other processes, what was held back long enough, the manifest. */
-  async tick(stats: SamplerStats): Promise<void> {
+  /** Each `tickMs`: clocks, marks of other processes, what was held back long enough, the manifest. */
+  async tick(stats: SamplerStats, tickMs: number): Promise<void> {
     await this.#readClocks();
     await this.#takeMarks();
     await this.#takeActions();
-    for (const { file } of this.#written.values()) await file.flushOld();
+    for (const { file } of this.#written.values()) await file.flushOld(tickMs);
     await writeManifest(this.dir, this.#manifest(stats, 'running', null, null));
   }
 

@@ -16,7 +16,10 @@ export interface RecordOptions extends Omit<SampleOptions, 'keepAlive'> {
    * of a flight recorder 100.
    */
   readonly batchMs?: number;
-  /** The same for tables of fewer than ten rows a second, ms: larger batches take half the disk. Default 10,000. */
+  /**
+   * Fewer than ten rows of a table wait for more for this time on top of it, ms: larger batches take half the disk.
+   * Default 10,000.
+   */
   readonly holdMs?: number;
   /** End when so many bytes are written; with `rotateMs`, remove the oldest parts; with `lastMs`, keep less. */
   readonly maxBytes?: number;

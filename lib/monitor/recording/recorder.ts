@@ -231,7 +231,7 @@ export class Recorder implements Recording {
     try {
       await this.#exclusive(async () => {
         if (this.#error !== null) return;
-        await this.#part?.tick(this.#sampler.stats());
+        await this.#part?.tick(this.#sampler.stats(), TICK_MS);
       });
     } catch (error) {
       this.#fail(error);

@@ -8,11 +8,11 @@ import { StreamSerializer } from './stream-serializer.ts';
 
 /** writev takes no more buffers than this in one call (IOV_MAX). */
 const MAX_BUFFERS = 1024;
-/** A batch with fewer rows waits for more: its message would be larger than its rows. */
+/** Fewer rows than these wait for more: their message would be larger than they are. */
 const FEW_ROWS = 10;
 
 export interface TableFileOptions {
-  /** Longest time that a batch of few rows waits for more, ms; 0: each batch is written as it comes. */
+  /** Longest time that fewer than ten rows wait for more, ms; 0: each batch is written as it comes. */
   readonly holdMs: number;
   /** Whether the batches are the file's alone: their memory goes back when they are written. */
   readonly ownsBatches: boolean;
@@ -77,14 +77,13 @@ export class TableFile {
     }
   }
 
-  /** Appends a batch, or keeps it for `holdMs` where it has few rows. */
+  /** Appends a batch; fewer than ten rows, with those kept before them, are kept for `holdMs`. */
   async write(batch: RecordBatch): Promise<void> {
     if (batch.numRows === 0) return;
     if (this.#held.length === 0) this.#heldSince = performance.now();
     this.#held.push(batch);
     this.#heldRows += batch.numRows;
-    if (batch.numRows < FEW_ROWS) return this.flush(this.#options.holdMs);
-    return this.flush(0);
+    return this.flush(this.#heldRows < FEW_ROWS ? this.#options.holdMs : 0);
   }
 
   /** Writes the batches that are kept back for longer than `olderThanMs`. */
@@ -98,12 +97,12 @@ export class TableFile {
     if (this.#options.ownsBatches) held.forEach(giveBack);
   }
 
-  /** flush with the table's own patience: for the recorder's timer. */
-  flushOld(): Promise<void> {
-    return this.flush(this.#options.holdMs);
+  /** Writes what would be kept back for too long if it were left to the next call, `nextMs` from now. */
+  flushOld(nextMs: number): Promise<void> {
+    return this.flush(this.#options.holdMs - nextMs);
   }
 
-  /** Writes what is kept back and the end of the stream; returns the SHA-256 of the file. */
+  /** Writes what is kept back and the end of the stream, or abandons the file; returns its SHA-256. */
   async close(): Promise<string> {
     try {
       await this.flush(0);
