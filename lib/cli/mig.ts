@@ -216,13 +216,9 @@ async function apply(options: ApplyOptions): Promise<void> {
       ...(ttlMs === undefined ? {} : { ttlMs }),
     };
     const held: HeldMig[] = [];
-    const applied: MigApplied[] = [];
     try {
-      for (const one of plans) {
-        if (hold) held.push(await one.hold(how));
-        else applied.push(await one.apply(how));
-      }
-      applied.push(...held);
+      if (hold) for (const one of plans) held.push(await one.hold(how));
+      const applied: readonly MigApplied[] = hold ? held : await mig.applyAll(plans, how);
       for (const note of applied.flatMap(({ notes }) => notes)) explain(note);
       if (options.json) printJson(documentOf(SCHEMA, 'apply', { held: hold, gpus: applied }));
       else print(applied.map((one) => renderMigApplied(one, renderOptions())).join('\n\n'));

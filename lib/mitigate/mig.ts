@@ -80,6 +80,8 @@ export interface Mig {
   plan(options: MigPlanOptions): Promise<ApplicableMigPlan>;
   /** One plan for each GPU that a label of a file of nvidia-mig-parted's form is about. */
   planFile(options: MigFileOptions): Promise<readonly ApplicableMigPlan[]>;
+  /** Makes several layouts, as `apply` of each plan does, on all GPUs or on none. */
+  applyAll(plans: readonly MigPlan[], options?: MigApplyOptions): Promise<readonly MigApplied[]>;
   /** Whether a GPU is divided as wanted. */
   assert(options: MigAssertOptions): Promise<readonly MigAssertion[]>;
   /** The layout of all GPUs as a file of nvidia-mig-parted's form. */
@@ -117,6 +119,10 @@ export const mig: Mig = {
       plans.push(await planFor(gpu, rule.instances, rule.enabled, options.protect ?? []));
     }
     return plans;
+  },
+  async applyAll(plans, options = {}) {
+    const { applyMigs } = await import('./mig/apply.ts');
+    return await applyMigs(plans, options);
   },
   async assert(options) {
     const { assertMig } = await import('./mig/assert.ts');

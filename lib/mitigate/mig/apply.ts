@@ -101,17 +101,48 @@ export async function applyMig(
   plan: MigPlan,
   options: MigApplyOptions & MigApplyInternals = {},
 ): Promise<MigApplied> {
+  const [applied] = await applyMigs([plan], options);
+  return applied as MigApplied;
+}
+
+/**
+ * {@link applyMig} of several GPUs, on all or on none: none is for good before all are divided, and after a failure each is
+ * as it was found, or the error says what could not be put back.
+ */
+export async function applyMigs(
+  plans: readonly MigPlan[],
+  options: MigApplyOptions & MigApplyInternals = {},
+): Promise<readonly MigApplied[]> {
   const { ttlMs, guardian } = options;
-  const made = await make(plan, options, ttlMs === undefined ? undefined : { ttlMs, guardian });
-  const { transaction, gpu } = made;
-  if (transaction === null) return result(gpu, null, null);
+  const lease = ttlMs === undefined ? undefined : { ttlMs, guardian };
+  const made: Made[] = [];
   try {
-    await (ttlMs === undefined ? transaction.keep() : transaction.commit());
+    for (const plan of plans) made.push(await make(plan, options, lease));
   } catch (error) {
-    await transaction.undoAfter(error);
+    await undoAll(made, error);
     throw error;
   }
-  return result(gpu, transaction, ttlMs === undefined ? null : transaction.guardian);
+  for (const [index, { transaction }] of made.entries()) {
+    try {
+      await (lease === undefined ? transaction?.keep() : transaction?.commit());
+    } catch (error) {
+      // That one is undone already.
+      await undoAll(made.slice(index + 1), error);
+      const kept = made.slice(0, index).filter((one) => one.transaction !== null);
+      if (kept.length > 0 && error instanceof Error) {
+        error.message += `; divided as planned: ${kept.map(({ gpu }) => gpu.uuid).join(', ')}`;
+      }
+      throw error;
+    }
+  }
+  return made.map(({ gpu, transaction }) =>
+    result(gpu, transaction, lease === undefined ? null : (transaction?.guardian ?? null)),
+  );
+}
+
+/** The newest first; what stays is added to the error. */
+async function undoAll(made: readonly Made[], error: unknown): Promise<void> {
+  for (const { transaction } of made.toReversed()) await transaction?.undoAfter(error);
 }
 
 /** {@link applyMig}, for as long as this process lives and wants it. */

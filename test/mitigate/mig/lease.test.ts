@@ -8,10 +8,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { readAudit } from '#lib/audit';
 import { mig } from '#lib/mitigate/mig';
-import { applyMig, type HeldMig, holdMig } from '#lib/mitigate/mig/apply';
+import { applyMig, applyMigs, type HeldMig, holdMig } from '#lib/mitigate/mig/apply';
 import { readIntent } from '#lib/mitigate/transaction/lock';
 import { NEEDS_FAKE } from '../../monitor/gpu-fake.js';
-import { GPU, SimulatedMig } from './simulated-mig.js';
+import { GPU, SECOND_GPU, SimulatedMig } from './simulated-mig.js';
 
 const CHILD = fileURLToPath(new URL('../../children/mig-hold.js', import.meta.url));
 const MAIN = fileURLToPath(new URL('../../../../../dist/cli/main.js', import.meta.url));
@@ -253,4 +253,44 @@ mig-configs:
   assert.deepEqual([machine.now(0), machine.now(1)], [FOUND, 'mode 1'], one.said());
   assert.match(one.said(), /restored the layout of before/);
   assert.deepEqual(await mig.recover(), []);
+
+  // To stay, they are made on all or on none, too.
+  const stay = start(t, MAIN, ...args.slice(0, -1), '--wait', '50ms');
+  assert.equal((await once(stay, 'close'))[0], 1);
+  assert.deepEqual([machine.now(0), machine.now(1)], [FOUND, 'mode 1']);
+  assert.deepEqual(await mig.recover(), []);
+});
+
+test('several GPUs are divided to stay on all or on none', NEEDS_FAKE, async () => {
+  const script = 'devices = 2\nnvml.1.mig_board = H100-80';
+  using machine = new SimulatedMig({ ...GIVEN, script });
+  appendFileSync(machine.state, 'gpu 1 1 1\n');
+  const both = () => [machine.now(0), machine.now(1)];
+  const found = [FOUND, 'mode 1'];
+  const plans = async () => [await planNow(), await mig.plan({ gpu: SECOND_GPU, instances: WANT })];
+  machine.write('nvml.1.error.nvmlDeviceCreateGpuInstanceWithPlacement = 19');
+  await assert.rejects(applyMigs(await plans(), { ...quick, waitMs: 0 }), { code: 'ERR_IN_USE' });
+  assert.deepEqual(both(), found);
+  machine.write();
+  const interrupt = new AbortController();
+  const onStep = (): void => {
+    if (machine.now(0) === MADE) interrupt.abort();
+  };
+  const { signal } = interrupt;
+  await assert.rejects(applyMigs(await plans(), { ...quick, signal, onStep }), {
+    code: 'ERR_INTERRUPTED',
+  });
+  assert.deepEqual(both(), found);
+  assert.deepEqual(await mig.recover(), []);
+  const applied = await applyMigs(await plans(), quick);
+  assert.deepEqual(both(), [MADE, MADE]);
+  assert.deepEqual(
+    applied.map(({ gpu, changed, guardian }) => [gpu, changed, guardian]),
+    [
+      [GPU, true, null],
+      [SECOND_GPU, true, null],
+    ],
+  );
+  assert.deepEqual(await mig.recover(), []);
+  assert.deepEqual(both(), [MADE, MADE]);
 });

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { fakeLibrary } from '../../monitor/gpu-fake.js';
 
 export const GPU = 'GPU-53494d55-4c41-5445-4400-000000000000';
+export const SECOND_GPU = 'GPU-53494d55-4c41-5445-4400-000000000001';
 
 /** Functions of the driver that change something. */
 const MUTATING =

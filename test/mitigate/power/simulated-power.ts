@@ -2,8 +2,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { SimulatedMig } from '../mig/simulated-mig.js';
 
-export { GPU } from '../mig/simulated-mig.js';
-export const SECOND = 'GPU-53494d55-4c41-5445-4400-000000000001';
+export { GPU, SECOND_GPU as SECOND } from '../mig/simulated-mig.js';
 
 export interface PowerState {
   /** W; 0: nobody has asked for any, and the script says what holds. */
