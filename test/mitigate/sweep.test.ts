@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { WarpgaugeError } from '#lib/errors';
+import { type ErrorCode, WarpgaugeError } from '#lib/errors';
 import { power } from '#lib/mitigate/power';
 import { sweep } from '#lib/mitigate/sweep';
 import { type Candidate, paretoFront } from '#lib/mitigate/sweep/pareto';
 import type { SweepOptions, SweepRun } from '#lib/mitigate/sweep/types';
 import { NEEDS_FAKE } from '../monitor/gpu-fake.js';
 import { SimulatedPower } from './power/simulated-power.js';
+import { SimulatedMachine } from './transaction/crash-points.js';
 
 const AS_FOUND = /^limit (as found|700) persistence as found sm - memory -$/;
 const FAST = { name: 'fast' };
@@ -161,6 +162,44 @@ test(
   },
 );
 
+test('pages that this machine cannot give are unavailable, too', async (t) => {
+  const { root, stateDir } = new SimulatedMachine(t);
+  const failing = (code: ErrorCode) => ({
+    name: code,
+    apply: () => {
+      throw new WarpgaugeError(code, 'not here');
+    },
+  });
+  const result = await sweep(
+    quick({
+      root,
+      stateDir,
+      gpus: [],
+      repetitions: 2,
+      workload: () => 1,
+      settings: [
+        FAST,
+        { name: '64m', pools: [{ pageBytes: 2 ** 26, count: 1 }] },
+        { name: 'node 7', pools: [{ pageBytes: 2 ** 21, count: 1, node: 7 }] },
+        failing('ERR_NO_MEMORY'),
+        failing('ERR_CGROUP_HUGETLB_MAX'),
+        failing('ERR_CGROUP_HUGETLB_RSVD_MAX'),
+      ],
+    }),
+  );
+  assert.deepEqual(
+    result.settings.map(({ runs, error }) => [runs, error?.code ?? null]),
+    [
+      [2, null],
+      [0, 'ERR_PAGE_KIND_UNSUPPORTED'],
+      [0, 'ERR_NUMA_NODE'],
+      [0, 'ERR_NO_MEMORY'],
+      [0, 'ERR_CGROUP_HUGETLB_MAX'],
+      [0, 'ERR_CGROUP_HUGETLB_RSVD_MAX'],
+    ],
+  );
+});
+
 test(
   'a workload that fails, and a signal that aborts, leave the machine as it was',
   NEEDS_FAKE,
@@ -225,6 +264,21 @@ test(
     const error = await rejected(sweep(quick({ settings: [ECO, FAST], workload: () => 1 })));
     assert.equal(error.code, 'ERR_REFUSED');
     assert.match(error.message, /500 W as it was found/);
+  },
+);
+
+test(
+  'a workload that fails under a setting that cannot be put back: its error, and what is left',
+  NEEDS_FAKE,
+  async () => {
+    using _machine = new SimulatedPower('nvml.power_limit_enforced = 500000');
+    const failure = new Error('out of memory');
+    const workload = (): never => {
+      throw failure;
+    };
+    const error = await rejected(sweep(quick({ settings: [ECO], workload })));
+    assert.equal(error, failure);
+    assert.match(error.message, /^out of memory; left behind: .*500 W as it was found.*-pl 700/);
   },
 );
 

@@ -25,7 +25,14 @@ const UNAVAILABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'ERR_LIBRARY_MISSING',
   'ERR_SYMBOL_MISSING',
   'ERR_POOL_SHORT',
+  'ERR_POOL_EMPTY',
   'ERR_RESERVE_LIMIT',
+  'ERR_NO_MEMORY',
+  'ERR_NUMA_NODE',
+  'ERR_PAGE_KIND_UNSUPPORTED',
+  'ERR_PAGES_NOT_GRANTED',
+  'ERR_CGROUP_HUGETLB_MAX',
+  'ERR_CGROUP_HUGETLB_RSVD_MAX',
 ]);
 
 /** Applies each setting in turn, there and back in alternation, so that a machine that warms up favours none of them. */
@@ -46,10 +53,11 @@ export async function runSweep(options: SweepOptions): Promise<SweepResult> {
         const error = await applied.take(setting, options, signal);
         if (error !== null) errors.set(setting.name, error);
         else runs.push(await measure(setting.name, repetition, options, signal));
-      } finally {
-        // By whatever way it ends, the machine is as it was before the next setting, or what is in the way is thrown.
-        await applied.undo();
+      } catch (error) {
+        throw await applied.undoAfter(error);
       }
+      // The machine is as it was before the next setting, or what is in the way is thrown.
+      await applied.undo();
     }
   }
   return summarize(options, runs, errors, { unit, repetitions, first });
@@ -125,6 +133,19 @@ class Applied {
       }
     }
     if (failure !== null) throw failure;
+  }
+
+  /** {@link undo} where something else has failed: that is what is thrown, with what cannot be put back in its message. */
+  async undoAfter(error: unknown): Promise<unknown> {
+    try {
+      await this.undo();
+      return error;
+    } catch (left) {
+      if (!(error instanceof Error)) return new AggregateError([error, left], String(error));
+      const { message, fix } = left as Partial<WarpgaugeError>;
+      error.message += `${LEFT_BEHIND}${message ?? String(left)}${fix === undefined ? '' : `. ${fix}`}`;
+      return error;
+    }
   }
 }
 
