@@ -42,13 +42,35 @@ export function explainGuardian(guardian: GuardianReport): void {
   );
 }
 
+/** Timers of Node take no more; what is longer ends at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Aborts when `ms` are over, however many; not before. `close` ends it sooner. */
+export function afterMs(ms: number): { readonly signal: AbortSignal; close(): void } {
+  const abort = new AbortController();
+  const end = performance.now() + ms;
+  let timer: NodeJS.Timeout | undefined;
+  const wait = (): void => {
+    const left = Math.ceil(end - performance.now());
+    if (left <= 0) abort.abort();
+    else timer = setTimeout(wait, Math.min(left, LONGEST_TIMER_MS));
+  };
+  wait();
+  return { signal: abort.signal, close: () => clearTimeout(timer) };
+}
+
 /** Waits for Ctrl-C or the end of `--ttl`; true: it was interrupted, and the exit code is set. */
 export async function whileHeld(
   signal: AbortSignal,
   { ttlMs, expires }: { readonly ttlMs: number | undefined; readonly expires: string | null },
 ): Promise<boolean> {
   explain(`held by pid ${process.pid} until ${expires === null ? '' : `${expires} or `}Ctrl-C`);
-  await untilAborted(ttlMs === undefined ? signal : firstOf(signal, AbortSignal.timeout(ttlMs)));
+  if (ttlMs === undefined) await untilAborted(signal);
+  else {
+    const over = afterMs(ttlMs);
+    await untilAborted(firstOf(signal, over.signal));
+    over.close();
+  }
   if (signal.aborted) process.exitCode = INTERRUPTED;
   return signal.aborted;
 }
