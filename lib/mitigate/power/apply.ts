@@ -162,7 +162,8 @@ export class PowerChange implements AsyncDisposable {
 
   /**
    * Calls `listener` when a setting is no longer what was set, within one reading, and again only when that changes. Ends
-   * with {@link undo}, or with the function that it gives.
+   * with {@link undo}, or with the function that it gives. What the listener throws is an `uncaughtException` like that of
+   * any callback: it ends a process that does not listen to these, and the watch goes on in one that does.
    */
   onDrift(listener: (drift: PowerDrift) => void, options: DriftOptions = {}): () => void {
     const { intervalMs } = options;

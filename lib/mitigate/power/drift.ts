@@ -120,7 +120,14 @@ export class DriftWatch {
   }
 
   async #look(): Promise<void> {
-    const drifts = await readDrift(this.#steps, this.#root);
+    try {
+      this.#tell(await readDrift(this.#steps, this.#root));
+    } finally {
+      if (!this.#closed) this.#schedule();
+    }
+  }
+
+  #tell(drifts: readonly PowerDrift[]): void {
     if (this.#closed) return;
     const now = new Set(drifts.map(keyOf));
     for (const key of this.#told.keys()) if (!now.has(key)) this.#told.delete(key);
@@ -129,9 +136,16 @@ export class DriftWatch {
       const text = `${drift.found} ${drift.reason}`;
       if (this.#told.get(key) === text) continue;
       this.#told.set(key, text);
-      this.#listener(drift);
+      try {
+        this.#listener(drift);
+      } catch (error) {
+        // The user's own, for `uncaughtException`; the watch and the other drifts go on.
+        process.nextTick(() => {
+          throw error;
+        });
+      }
+      if (this.#closed) return;
     }
-    if (!this.#closed) this.#schedule();
   }
 }
 

@@ -1,13 +1,17 @@
 // Settings that somebody else, or the driver, takes away after they were made.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import type { WarpgaugeError } from '#lib/errors';
 import { power } from '#lib/mitigate/power';
 import type { PowerDrift } from '#lib/mitigate/power/drift';
 import { NEEDS_FAKE } from '../../monitor/gpu-fake.js';
 import { SimulatedPower } from './simulated-power.js';
 
+const CHILD = fileURLToPath(new URL('../../children/power-change.js', import.meta.url));
 const INTERVAL_MS = 20;
 
 /** Waits for the next drift; the test's own time limit ends it. */
@@ -73,4 +77,19 @@ test('a GPU that is gone is told too, and the watch goes on', NEEDS_FAKE, async 
     (error: WarpgaugeError) => error.code === 'ERR_INVALID_ARGUMENT',
   );
   await change.undo();
+});
+
+test('what a listener throws is told as its own, and the watch goes on', NEEDS_FAKE, async (t) => {
+  using machine = new SimulatedPower();
+  const child = spawn(process.execPath, [CHILD, 'watch', '{"powerLimitW":400}', '{}'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const said = async (): Promise<unknown> => JSON.parse((await lines.next()).value ?? 'null');
+  assert.deepEqual(await said(), { watching: true });
+  machine.interfere({ limitW: 350 });
+  assert.deepEqual([await said(), await said()], [{ found: '350 W' }, { uncaught: 'not 350 W' }]);
+  machine.interfere({ limitW: 300 });
+  assert.deepEqual([await said(), await said()], [{ found: '300 W' }, { uncaught: 'not 300 W' }]);
 });
