@@ -13,6 +13,7 @@ import { type DriftOptions, DriftWatch, type PowerDrift, readDrift } from './dri
 import { type LimitState, type LockObserved, powerKind } from './operations.ts';
 import {
   knownLocks,
+  locksAgain,
   type PowerPlan,
   type PowerSetting,
   type PowerStep,
@@ -89,18 +90,19 @@ export async function applyPower(
     lease: { ttlMs, guardian },
     async prepare() {
       const now = await observeAndPlan(plan.targets, options);
-      if (now.steps.length === 0) return []; // the same plan a second time
       const changed = now.observed.find(
         (one, index) => JSON.stringify(one) !== JSON.stringify(plan.observed[index]),
       );
-      if (changed !== undefined) {
+      // The same plan a second time: nothing is left to do but to set locks again that no clock shows.
+      const again = now.steps.every(locksAgain);
+      if (changed !== undefined && !again) {
         throw new WarpgaugeError(
           'ERR_STALE_PLAN',
           `${changed.gpu} is not what it was when the plan was made`,
           { source: changed.gpu, fix: 'Make a new plan' },
         );
       }
-      steps = plan.steps;
+      steps = again ? now.steps : plan.steps;
       const planned = plannedSteps(steps);
       for (const { gpu } of plan.targets) {
         const own = planned.filter(({ target }) => target === gpu);

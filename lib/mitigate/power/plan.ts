@@ -3,6 +3,7 @@ import type { PlannedStep } from '../transaction/kind.ts';
 import type { TransactionReport } from '../transaction/settle.ts';
 import type { ClockRange, PowerGpu } from './device.ts';
 import { type ClockDomain, LIMIT, LOCK, PERSISTENCE, RESET } from './operations.ts';
+import { judgeClock, plannedClock } from './verified.ts';
 
 /** What is wanted of one GPU; what is not named stays as it is. */
 export interface PowerTarget {
@@ -232,7 +233,10 @@ function lock(
   to: ClockRange,
   before: ClockRange | null,
 ): Found {
-  if (before !== null && before.min === to.min && before.max === to.max) return [];
+  const domain = setting === 'sm_clock' ? 'sm' : 'memory';
+  // A journal tells of our lock, not whether the driver still has it (it may have been loaded again): only a clock does.
+  const holds = judgeClock(to, plannedClock(gpu, domain)) === 'in_effect';
+  if (before !== null && sameRange(before, to) && holds) return [];
   const flag = setting === 'sm_clock' ? '-lgc' : '-lmc';
   const command = `sudo nvidia-smi -i ${gpu.uuid} ${flag} ${to.min},${to.max}`;
   const step: PowerStep = { gpu: gpu.uuid, setting, from: before, to, command };
@@ -246,6 +250,14 @@ function lock(
       message: `no driver tells whether the ${name} clock is locked already: undoing unlocks it, also from a lock that others had set`,
     },
   ];
+}
+
+const sameRange = (a: ClockRange, b: ClockRange): boolean => a.min === b.min && a.max === b.max;
+
+/** Whether a step sets a lock of ours once more, which changes nothing where the driver still has it. */
+export function locksAgain(step: PowerStep): boolean {
+  const isLock = step.setting === 'sm_clock' || step.setting === 'memory_clock';
+  return isLock && step.from !== null && sameRange(step.from, step.to);
 }
 
 function checkRange(name: string, range: ClockRange): ClockRange {

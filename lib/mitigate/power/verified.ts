@@ -1,5 +1,5 @@
 import type { NativePowerGpu } from '../../addon.ts';
-import { type ClockRange, eventReasonsOf } from './device.ts';
+import { type ClockRange, eventReasonsOf, type PowerGpu } from './device.ts';
 
 /** What reading says of a setting after the driver took it. */
 export type PowerVerified =
@@ -33,8 +33,20 @@ const STRONGER = [
 
 export function observeClock(gpu: NativePowerGpu, domain: 'sm' | 'memory'): ClockObservation {
   const { value: mhz } = domain === 'sm' ? gpu.smClockMhz : gpu.memoryClockMhz;
-  const used = gpu.utilizationPercent.value;
-  const reasons = eventReasonsOf(gpu.eventReasons.value);
+  return observation(mhz, gpu.utilizationPercent.value, eventReasonsOf(gpu.eventReasons.value));
+}
+
+/** The same of a GPU that was read for a plan. */
+export function plannedClock(gpu: PowerGpu, domain: 'sm' | 'memory'): ClockObservation {
+  const { nowMhz } = domain === 'sm' ? gpu.smClock : gpu.memoryClock;
+  return observation(nowMhz, gpu.utilizationRatio, gpu.eventReasons);
+}
+
+function observation(
+  mhz: number | null,
+  used: number | null,
+  reasons: readonly string[] | null,
+): ClockObservation {
   return {
     mhz,
     // In MIG mode there is no utilization of the whole GPU; then the idle bit tells.

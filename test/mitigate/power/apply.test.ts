@@ -328,6 +328,43 @@ test('the same plan again changes nothing; a changed GPU makes it stale', NEEDS_
 });
 
 test(
+  'a lock that a reload of the driver has taken away is set again, by the same plan too',
+  NEEDS_FAKE,
+  async () => {
+    using machine = new SimulatedPower();
+    const target = { smClockMhz: { min: 345, max: 1200 } };
+    const plan = await power.plan(target);
+    await (await plan.apply(quick)).commit();
+    machine.interfere({}); // all of the driver's settings are gone, and the boot is the same
+    assert.match(machine.held(), /sm - /);
+    const again = await power.plan(target);
+    assert.deepEqual(
+      again.steps.map(({ from, to }) => [from, to]),
+      [[target.smClockMhz, target.smClockMhz]],
+    );
+    // What a lock of ours replaces is not unknown.
+    assert.deepEqual(again.warnings, []);
+    {
+      await using change = await plan.apply(quick);
+      assert.deepEqual([change.changed.length, change.verified[0]?.state], [1, 'in_effect']);
+    }
+    assert.match(machine.held(), /sm 345-1200 /);
+    assert.deepEqual((await power.plan(target)).steps, []);
+    // On an idle GPU no clock tells, and the lock is set again.
+    machine.write('nvml.utilization_gpu = 0\nnvml.sm_mhz = 345');
+    machine.forgetCalls();
+    await (await plan.apply(quick)).commit();
+    assert.equal(machine.mutations().length, 1);
+    machine.write();
+    assert.deepEqual(
+      (await power.release()).map(({ outcome }) => outcome),
+      ['undone', 'undone'],
+    );
+    assert.match(machine.held(), /sm - /);
+  },
+);
+
+test(
   'a lock of ours that another replaces comes back; release puts back what was found',
   NEEDS_FAKE,
   async () => {
