@@ -7,6 +7,10 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { monitor } from 'warpgauge';
+import { Int64, Utf8 } from 'warpgauge/arrow';
+import type { OpenRecording } from '#lib/monitor/recording/open-recording';
+import { OwnTable } from '#lib/monitor/recording/own-tables';
+import { readProcesses } from '#lib/monitor/trace/processes';
 import {
   COPIES,
   copiesOf,
@@ -70,6 +74,57 @@ test(
     assert.match(String(copies[0]?.['gpu']), /^GPU-[0-9a-f]{8}-/);
   },
 );
+
+test('a program that executes itself anew, with the same command line, keeps the losses of each', async () => {
+  const whole = (name: string) => ({ name, type: new Int64() });
+  const table = new OwnTable('cuda.process', 'one row per process', [
+    ...['pid', 'start_ticks', 'command', 'records', 'dropped', 'cpu_ns'].map(whole),
+    { name: 'state', type: new Utf8() },
+  ]);
+  const row = (state: string, records: number, dropped: number, cpuNs: number, command = 1) => ({
+    pid: 7n,
+    start_ticks: 100n,
+    command: BigInt(command),
+    records: BigInt(records),
+    dropped: BigInt(dropped),
+    cpu_ns: BigInt(cpuNs),
+    state,
+  });
+  const batch = table.batch([
+    row('attached', 0, 0, 0),
+    row('tracing', 10, 2, 50),
+    row('gone', 20, 5, 90),
+    row('gone', 24, 5, 90), // what the first had written is still being read
+    row('tracing', 5, 1, 40),
+    row('gone', 24, 5, 90),
+    row('gone', 9, 3, 70),
+    row('gone', 9, 3, 75), // no second passed between these two
+    row('ended', 30, 0, 60, 2),
+    row('tracing', 1, 0, 10),
+  ]);
+  const recording = {
+    async *batches() {
+      yield batch;
+    },
+  } as unknown as OpenRecording;
+  const programs = await readProcesses(
+    recording,
+    new Map([
+      [1, './train'],
+      [2, './other'],
+    ]),
+  );
+  assert.deepEqual(
+    programs.map(({ command, state, records, lost }) => [command, state, records, lost.dropped]),
+    [
+      ['./train', 'gone', 24, 5],
+      ['./train', 'gone', 9, 3],
+      ['./train', 'gone', 9, 3],
+      ['./other', 'ended', 30, 0],
+      ['./train', 'tracing', 1, 0],
+    ],
+  );
+});
 
 test('children, forks and programs that exec: a lane each', NEEDS_FAKE, async () => {
   const [children, forks, exec] = await Promise.all([

@@ -1,7 +1,7 @@
 import type { OpenRecording } from '../recording/open-recording.ts';
 import { BatchColumns } from './batch-columns.ts';
 
-/** A process that attached to the trace, as its last row says. */
+/** A program that attached to the trace, as its last row says: a process that becomes another by exec is two of them. */
 export interface ProcessSummary {
   /** In our pid namespace; null: not known. */
   readonly pid: number | null;
@@ -46,12 +46,35 @@ export interface UntracedProcess {
   readonly code: number;
 }
 
-/** The last row of each process. */
+interface Entry {
+  summary: ProcessSummary;
+}
+
+const isOver = ({ state }: ProcessSummary): boolean => state === 'gone' || state === 'ended';
+
+/**
+ * Which of the programs with the same pid, start and command a row is about. One that is over has said its last word: what
+ * comes then is of another, which replaced it by exec with the same command line. Only a program whose records are still
+ * being read says it again, and its CPU time stands still.
+ */
+function entryOf(known: readonly Entry[], row: ProcessSummary): Entry | undefined {
+  const again = ({ summary }: Entry): boolean =>
+    isOver(summary) &&
+    summary.state === row.state &&
+    summary.cpuNs === row.cpuNs &&
+    row.cpuNs > 0 &&
+    summary.records <= row.records;
+  return known.find(again) ?? known.find(({ summary }) => !isOver(summary));
+}
+
+/** The last row of each program. */
 export async function readProcesses(
   recording: OpenRecording,
   names: ReadonlyMap<number, string>,
 ): Promise<ProcessSummary[]> {
-  const last = new Map<string, ProcessSummary>();
+  const known = new Map<string, Entry[]>();
+  /** By the time of the last row. */
+  const last = new Set<Entry>();
   for await (const batch of recording.batches('cuda.process')) {
     const columns = new BatchColumns(batch);
     const named = (column: string): ((row: number) => string | null) => {
@@ -67,10 +90,7 @@ export async function readProcesses(
     const simulated = columns.flag('simulated');
     const losses = Object.entries(LOSSES).map(([name, column]) => [name, number(column)] as const);
     for (let row = 0; row < columns.rows; row++) {
-      // A program that execs keeps pid and start: the command tells the two apart.
-      const key = `${pid(row)} ${startTicks(row)} ${command(row)}`;
-      last.delete(key);
-      last.set(key, {
+      const summary: ProcessSummary = {
         pid: pid(row),
         startTicks: startTicks(row),
         command: command(row),
@@ -87,10 +107,19 @@ export async function readProcesses(
           losses.map(([name, of]) => [name, of(row) ?? 0]),
         ) as ProcessSummary['lost'],
         cpuNs: cpuNs(row) ?? 0,
-      });
+      };
+      // A program that execs keeps pid and start: the command tells the two apart, unless it is the same.
+      const key = `${summary.pid} ${summary.startTicks} ${summary.command}`;
+      const own = known.get(key) ?? [];
+      known.set(key, own);
+      const entry = entryOf(own, summary) ?? { summary };
+      if (!own.includes(entry)) own.push(entry);
+      entry.summary = summary;
+      last.delete(entry);
+      last.add(entry);
     }
   }
-  return [...last.values()];
+  return [...last].map(({ summary }) => summary);
 }
 
 /** Rows of the table `state` about processes that were not traced. */
