@@ -106,10 +106,11 @@ class LaneWriter {
     auto* memory = reinterpret_cast<uint8_t*>(header);
     for (uint32_t i = 0; i < header->lane_count; i++) {
       auto* lane = reinterpret_cast<wg_lane*>(memory + WG_TRACE_PAGE + i * header->lane_stride);
-      uint32_t expected = WG_LANE_FREE;
-      if (!__atomic_compare_exchange_n(&lane->state,
-                                       &expected,
-                                       static_cast<uint32_t>(WG_LANE_CLAIMED),
+      uint64_t claim = __atomic_load_n(&lane->claim, __ATOMIC_RELAXED);
+      if (static_cast<uint32_t>(claim) != WG_LANE_FREE ||
+          !__atomic_compare_exchange_n(&lane->claim,
+                                       &claim,
+                                       wg_lane_claim(WG_LANE_CLAIMED, getpid()),
                                        false,
                                        __ATOMIC_ACQ_REL,
                                        __ATOMIC_RELAXED)) {
@@ -130,7 +131,6 @@ class LaneWriter {
       return;
     }
     capacity_ = header->lane_capacity;
-    lane_->pid = static_cast<uint32_t>(getpid());
     lane_->start_ticks = OwnStartTicks();
     lane_->pid_namespace = OwnPidNamespace();
     lane_->parent_pid = static_cast<uint32_t>(getppid());

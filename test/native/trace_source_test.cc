@@ -422,18 +422,25 @@ TEST_CASE(
     lane.SetState(WG_LANE_REFUSED);
     usleep(60'000);
   });
-  const pid_t lossy = traced.Child([](wg_trace_header* header) {
+  int go[2];
+  REQUIRE(pipe(go) == 0);
+  const pid_t lossy = traced.Child([&](wg_trace_header* header) {
+    close(go[1]);
     LaneWriter lane(header, "infer");
     lane.Write(ClockNow());
     lane.lane()->dropped = 3;
-    usleep(60'000);
+    char byte = 0;
+    (void)!read(go[0], &byte, 1);  // until that was told
     lane.lane()->dropped = 30;
     lane.lane()->without_time = 1;
     lane.Write(ClockPair(-5, 1));
     lane.SetState(WG_LANE_ENDED);
   });
+  CHECK(Until([&] { return traced.Told("degraded", "lost") == 1; }));
+  close(go[1]);
   WaitFor(refused);
   WaitFor(lossy);
+  close(go[0]);
   traced.Stop();
   const std::string busy = std::to_string(refused) + " train";
   CHECK(traced.Told("unavailable", "busy", busy) == 1);

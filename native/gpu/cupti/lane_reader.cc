@@ -86,11 +86,11 @@ size_t MemoryLaneReader::Take(wg_record* records, size_t most) {
 
 void MemoryLaneReader::Free() {
   auto* bytes = reinterpret_cast<uint8_t*>(lane_);
-  constexpr size_t kState = sizeof lane_->state;
-  std::memset(bytes + kState, 0, sizeof(wg_lane) - kState);
+  constexpr size_t kClaim = sizeof lane_->claim;
+  std::memset(bytes + kClaim, 0, sizeof(wg_lane) - kClaim);
   tail_ = taken_ = overwritten_ = 0;
   broken_ = nullptr;
-  __atomic_store_n(&lane_->state, WG_LANE_FREE, __ATOMIC_RELEASE);
+  __atomic_store_n(&lane_->claim, wg_lane_claim(WG_LANE_FREE, 0), __ATOMIC_RELEASE);
 }
 
 bool MemoryLaneReader::IsClaimed(uint32_t* pid) const {

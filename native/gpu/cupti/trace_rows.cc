@@ -78,7 +78,7 @@ void TraceRows::EndLook() {
 }
 
 int32_t TraceRows::NameCode(const std::string& name) {
-  if (name_bytes_ + name.size() > kMostNameBytes) return -1;
+  if (name_bytes_ + name.size() > most_name_bytes_) return -1;
   const uint32_t before = names_->size();
   const int32_t code = names_->Code(name);
   if (names_->size() != before) name_bytes_ += name.size();

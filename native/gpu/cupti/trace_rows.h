@@ -17,6 +17,10 @@ namespace warpgauge {
 // source's thread alone.
 class TraceRows {
  public:
+  // Of all lanes together: each process that a hostile one starts has a lane of its own.
+  static constexpr size_t kMostNameBytes = size_t{64} << 20;
+  explicit TraceRows(size_t most_name_bytes = kMostNameBytes) : most_name_bytes_(most_name_bytes) {}
+
   // By TraceTable; nullptr for tables that were not asked for. Rows that begin at or after `end_ns`
   // are left out (0: none).
   void Attach(const std::array<TableWriter*, kTraceTables>& writers, int64_t end_ns);
@@ -35,15 +39,13 @@ class TraceRows {
   // The code of an open-ended name, the same in all tables; -1 when there are too many names.
   int32_t NameCode(const std::string& name);
 
-  // Of all lanes together: each process that a hostile one starts has a lane of its own.
-  static constexpr size_t kMostNameBytes = size_t{64} << 20;
-
   WordCodes direction, source_memory, destination_memory, set_memory, counter, synchronization;
   WordCodes overhead, api, external, state, reason;
 
  private:
   std::array<RowBatcher, kTraceTables> batches_;
   NameList* names_ = nullptr;
+  const size_t most_name_bytes_;
   size_t name_bytes_ = 0;
   int64_t end_ns_ = INT64_MAX;
 };
