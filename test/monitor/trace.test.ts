@@ -10,7 +10,7 @@ import { monitor } from 'warpgauge';
 import { Int64, Utf8 } from 'warpgauge/arrow';
 import type { OpenRecording } from '#lib/monitor/recording/open-recording';
 import { OwnTable } from '#lib/monitor/recording/own-tables';
-import { readProcesses } from '#lib/monitor/trace/processes';
+import { readProcesses, readStates } from '#lib/monitor/trace/processes';
 import {
   COPIES,
   copiesOf,
@@ -124,6 +124,39 @@ test('a program that executes itself anew, with the same command line, keeps the
       ['./train', 'tracing', 1, 0],
     ],
   );
+});
+
+test('a process that had to wait and was read later is not listed as not traced; the last number counts', async () => {
+  const text = (name: string) => ({ name, type: new Utf8() });
+  const table = new OwnTable('state', 'one row per change', [
+    ...['table', 'key', 'state', 'reason'].map(text),
+    { name: 'code', type: new Int64() },
+  ]);
+  const row = (key: string, state: string, code = 0, of = 'cuda.process') => ({
+    table: of,
+    key,
+    state,
+    reason: state === 'ok' ? '' : 'no_free_lane',
+    code: BigInt(code),
+  });
+  const batch = table.batch([
+    row('7 ./waits', 'unavailable'),
+    row('8 ./never', 'unavailable'),
+    row('', 'unavailable', 3),
+    row('7 ./waits', 'unavailable', 0, 'gpu'),
+    row('7 ./waits', 'ok'),
+    row('', 'unavailable', 5),
+  ]);
+  const recording = {
+    tables: [table.info],
+    async *batches() {
+      yield batch;
+    },
+  } as unknown as OpenRecording;
+  assert.deepEqual(await readStates(recording), [
+    { process: '8 ./never', reason: 'no_free_lane', code: 0 },
+    { process: null, reason: 'no_free_lane', code: 5 },
+  ]);
 });
 
 test('children, forks and programs that exec: a lane each', NEEDS_FAKE, async () => {

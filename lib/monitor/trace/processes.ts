@@ -124,21 +124,25 @@ export async function readProcesses(
 
 /** Rows of the table `state` about processes that were not traced. */
 export async function readStates(recording: OpenRecording): Promise<UntracedProcess[]> {
-  const untraced: UntracedProcess[] = [];
-  if (!recording.tables.some(({ name }) => name === 'state')) return untraced;
+  // By process: one that had to wait is `ok` later, and of those without a name the last row has the number.
+  const untraced = new Map<string, UntracedProcess>();
+  if (!recording.tables.some(({ name }) => name === 'state')) return [];
   for await (const batch of recording.batches('state')) {
     const columns = new BatchColumns(batch);
     const text = (column: string) => columns.text(column);
     const [table, key, state, reason] = [text('table'), text('key'), text('state'), text('reason')];
     const code = columns.number('code');
     for (let row = 0; row < columns.rows; row++) {
-      if (table(row) !== 'cuda.process' || state(row) !== 'unavailable') continue;
-      untraced.push({
-        process: key(row) || null,
+      if (table(row) !== 'cuda.process') continue;
+      const name = key(row) ?? '';
+      if (state(row) === 'ok') untraced.delete(name);
+      if (state(row) !== 'unavailable') continue;
+      untraced.set(name, {
+        process: name || null,
         reason: reason(row) ?? '',
         code: code(row) ?? 0,
       });
     }
   }
-  return untraced;
+  return [...untraced.values()];
 }
