@@ -108,8 +108,9 @@ async function grantLease(
   { kind, journal, undoing }: { kind: ActionKind; journal: Journal; undoing: UndoOptions },
 ): Promise<GrantedLease> {
   const { ttlMs } = lease;
-  if (ttlMs !== undefined && !(Number.isFinite(ttlMs) && ttlMs > 0)) {
-    throw invalidArgument('ttlMs', 'a number of milliseconds above 0', ttlMs);
+  // Its end is told as a date, and dates end in the year 275760.
+  if (ttlMs !== undefined && !(ttlMs > 0 && ttlMs < 1e15)) {
+    throw invalidArgument('ttlMs', 'a number of milliseconds above 0 and below 1e15', ttlMs);
   }
   const uptimeMs = Number(loadBinding().readClockAnchor().boottimeNs / 1_000_000n);
   const expires = ttlMs === undefined ? null : uptimeMs + ttlMs;

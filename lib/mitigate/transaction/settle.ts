@@ -75,20 +75,6 @@ export function listTransactions(options: SettleOptions = {}): TransactionReport
   return openJournals(options).map((contents) => reportOf(contents, options.root));
 }
 
-/** A change of `device` that its process left to stay, until `expires` (ISO 8601) or until released; null: there is none. */
-export function committedOn(
-  device: string,
-  options: SettleOptions,
-): (TransactionReport & { readonly expires: string | null }) | null {
-  for (const contents of openJournals(options)) {
-    if (contents.header?.locks.includes(device) !== true) continue;
-    const report = reportOf(contents, options.root);
-    if (report.state !== 'committed') continue;
-    return { ...report, expires: wallClock(expiryOf(contents)) };
-  }
-  return null;
-}
-
 function openJournals(options: SettleOptions): JournalContents[] {
   return listJournals(stateFolder(options), options.kind?.name ?? options.action)
     .map(readJournal)
@@ -117,11 +103,6 @@ const uptimeMs = (): number => Number(loadBinding().readClockAnchor().boottimeNs
 
 function expiryOf({ entries }: JournalContents): number | null {
   return entries.findLast((entry) => entry.type === 'lease')?.expires ?? null;
-}
-
-/** A time of this boot as one of the wall. */
-function wallClock(uptime: number | null): string | null {
-  return uptime === null ? null : new Date(Date.now() + uptime - uptimeMs()).toISOString();
 }
 
 function stateOf(contents: JournalContents, root?: string): TransactionState {

@@ -151,7 +151,7 @@ export class Transaction implements AsyncDisposable {
       left = `what was changed (${(second as Error).message})`;
     }
     this.#unlock();
-    if (left !== '' && error instanceof Error && !error.message.includes(LEFT_BEHIND)) {
+    if (left !== '' && error instanceof Error && !error.message.includes(left)) {
       error.message += `${LEFT_BEHIND}${left}: run warpgauge ${this.#kind.command} recover`;
     }
   }
