@@ -114,6 +114,13 @@ async function apply(flags: ApplyFlags): Promise<void> {
     if (!hold) await change.commit();
     tell(change, hold, flags);
     if (!hold) return;
+    // Settings that others take away meanwhile are told, not fought for.
+    change.onDrift(({ gpu, setting, expected, found, reason }) => {
+      const now = found === null ? 'cannot be read' : `is ${found}`;
+      explain(
+        `drift: ${gpu}: ${setting.replaceAll('_', ' ')} ${now}, was set to ${expected}: ${reason}`,
+      );
+    });
     await whileHeld(signal, { ttlMs: lease.ttlMs, expires: change.expires });
     await change.undo();
     explain('put back what was there');

@@ -43,6 +43,9 @@ export function readProcessMemory(
   let processes = 0;
   for (const each of treeOf(pid)) {
     try {
+      // The nodes first: of a process that ends in between the sums cannot be read either, and it is not counted. The other
+      // way round its memory would count, and lie nowhere.
+      const placed = options.nodes ? readFileSync(`/proc/${each}/numa_maps`, 'latin1') : '';
       const values = parseKeyValues(readFileSync(`/proc/${each}/smaps_rollup`, 'latin1'));
       const of = (name: string): number => values.get(name) ?? 0;
       if (!values.has('Rss')) continue;
@@ -51,7 +54,7 @@ export function readProcessMemory(
       sum.thp += of('AnonHugePages') + of('ShmemPmdMapped');
       sum.hugetlb += of('Private_Hugetlb') + of('Shared_Hugetlb');
       processes += 1;
-      if (options.nodes) addNodes(readFileSync(`/proc/${each}/numa_maps`, 'latin1'), nodes);
+      addNodes(placed, nodes);
     } catch {
       // It has ended meanwhile, or is not ours to look at.
     }

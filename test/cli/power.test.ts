@@ -72,7 +72,7 @@ test('settings of all GPUs at once', NEEDS_FAKE, () => {
   assert.match(machine.held(1), /limit 400 /);
 });
 
-test('--hold until Ctrl-C', NEEDS_FAKE, async () => {
+test('--hold until Ctrl-C, and what others change meanwhile is told', NEEDS_FAKE, async () => {
   using machine = new SimulatedPower();
   const args = ['power', 'apply', '--limit', '400', '--yes', '--hold', '--no-guardian'];
   const child = spawn(process.execPath, [MAIN, ...args], {
@@ -80,9 +80,15 @@ test('--hold until Ctrl-C', NEEDS_FAKE, async () => {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   for await (const line of createInterface({ input: child.stderr })) {
-    if (line.startsWith('held by pid')) break;
+    if (line.startsWith('held by pid')) {
+      assert.match(machine.held(), /limit 400 /);
+      machine.interfere({ limitW: 350 });
+    }
+    if (!line.startsWith('drift: ')) continue;
+    assert.match(line, /power limit is 350 W, was set to 400 W: another program has set it/);
+    break;
   }
-  assert.match(machine.held(), /limit 400 /);
+  machine.interfere({ limitW: 400 });
   child.kill('SIGINT');
   const [code] = (await once(child, 'exit')) as [number];
   assert.equal(code, 130);

@@ -123,7 +123,7 @@ TEST_CASE("NVIDIA's libcuda loads our library, and what its CUPTI records reache
     lanes = 2;
   } else {
     std::printf(
-        "real_libcuda_test, fork: skipped: AddressSanitizer's allocator is not made for it\n");
+        "real_libcuda_test, fork: skipped: sanitizers are not made for fork among threads\n");
   }
   REQUIRE(RunAsNobody(words, variables, std::stoi(fd)) == 0);
 

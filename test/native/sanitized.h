@@ -10,13 +10,10 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = false;
 #endif
 
-// GCC 12's AddressSanitizer does not take its allocator's locks before fork: a child that was made
-// while another thread allocated waits for ever in its first malloc. (ThreadSanitizer does.)
-#ifdef __SANITIZE_ADDRESS__
-inline constexpr bool kCanForkAmongThreads = false;
-#else
-inline constexpr bool kCanForkAmongThreads = true;
-#endif
+// GCC 12's sanitizers are not made for fork among threads: AddressSanitizer's allocator may be
+// locked for ever in the child, and ThreadSanitizer stops where a thread of the child gets the id
+// of one of the parent.
+inline constexpr bool kCanForkAmongThreads = !kSanitized;
 
 // A sanitizer touches shadow memory of its own inside the measured region: there a
 // count can only be too high.
