@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import pl from 'nodejs-polars';
 import { monitor } from 'warpgauge';
@@ -79,17 +79,29 @@ test('kill -9 loses at most what was under way; recover makes every table readab
   }
 });
 
-test('a full disk ends the recording with an error, and what was written is whole', (t) => {
-  const script = 'mount -t tmpfs -o size=2m none "$1" && exec "$2" "$3" "$1/run" 500 1';
+/** Runs the shell script with folder, node and child in a mount namespace of its own; null: skipped, there is none. */
+function onItsDisk(t: TestContext, script: string): SpawnSyncReturns<string> | null {
   const args = ['--mount', 'sh', '-c', script, 'sh', root, process.execPath, CHILD];
   const result = spawnSync('unshare', args, { encoding: 'utf8', timeout: 60_000 });
-  if (/unshare failed|permission denied|not permitted/i.test(result.stderr) || result.error) {
-    t.skip(`no private mount namespace here: ${result.stderr || result.error?.message}`);
-    return;
-  }
-  assert.equal(result.status, 1, result.stderr);
-  const told = JSON.parse(result.stdout.split('\n').find((line) => line.startsWith('{')) ?? '{}');
+  const cannot = /unshare failed|permission denied|not permitted/i.test(result.stderr);
+  if (!cannot && result.error === undefined) return result;
+  t.skip(`no private mount namespace here: ${result.stderr || result.error?.message}`);
+  return null;
+}
+
+/** What the child told of a disk that was full. */
+function toldOf({ status, stdout, stderr }: SpawnSyncReturns<string>) {
+  assert.equal(status, 1, stderr);
+  const told = JSON.parse(stdout.split('\n').find((line) => line.startsWith('{')) ?? '{}');
   assert.equal(told.code, 'ERR_OUTPUT');
+  return told;
+}
+
+test('a full disk ends the recording with an error, and what was written is whole', (t) => {
+  const script = 'mount -t tmpfs -o size=2m none "$1" && exec "$2" "$3" "$1/run" 500 1';
+  const result = onItsDisk(t, script);
+  if (result === null) return;
+  const told = toldOf(result);
   assert.equal(told.status, 28);
   assert.match(told.message, /no space left/);
   assert.match(told.fix, /free some space/);
@@ -104,15 +116,9 @@ test('a full disk ends the recording with an error, and what was written is whol
 
 test('a disk that is full at the end, too: every file ends with its last whole batch', (t) => {
   const script = 'mount -t tmpfs -o size=2m none "$1" && exec "$2" "$3" "$1/run" 100 1 "$1/filler"';
-  const args = ['--mount', 'sh', '-c', script, 'sh', root, process.execPath, CHILD];
-  const result = spawnSync('unshare', args, { encoding: 'utf8', timeout: 60_000 });
-  if (/unshare failed|permission denied|not permitted/i.test(result.stderr) || result.error) {
-    t.skip(`no private mount namespace here: ${result.stderr || result.error?.message}`);
-    return;
-  }
-  assert.equal(result.status, 1, result.stderr);
-  const told = JSON.parse(result.stdout.split('\n').find((line) => line.startsWith('{')) ?? '{}');
-  assert.equal(told.code, 'ERR_OUTPUT');
+  const result = onItsDisk(t, script);
+  if (result === null) return;
+  const told = toldOf(result);
   assert.equal(told.end, 'failed');
   for (const { name, bytes, onDisk } of told.sizes) assert.equal(onDisk, bytes, name);
   const disk = told.read.find(({ name }: { name: string }) => name === 'disk');
@@ -122,12 +128,8 @@ test('a disk that is full at the end, too: every file ends with its last whole b
 test('a full disk at the start is told, and nothing is left behind', (t) => {
   const script =
     'mount -t tmpfs -o size=16k none "$1" && "$2" "$3" "$1/run" 10 1; find "$1" -type f';
-  const args = ['--mount', 'sh', '-c', script, 'sh', root, process.execPath, CHILD];
-  const result = spawnSync('unshare', args, { encoding: 'utf8', timeout: 60_000 });
-  if (/unshare failed|not permitted/i.test(result.stderr) || result.error) {
-    t.skip('no private mount namespace here');
-    return;
-  }
+  const result = onItsDisk(t, script);
+  if (result === null) return;
   assert.match(result.stderr, /ERR_OUTPUT|ENOSPC/);
   assert.equal(result.stdout, '');
 });
