@@ -81,6 +81,7 @@
       "native/gpu/cupti/trace_buffer.cc",
       "native/gpu/cupti/trace_clock.cc",
       "native/gpu/cupti/trace_reader.cc",
+      "native/gpu/cupti/trace_reader_untraced.cc",
       "native/gpu/cupti/trace_rows.cc",
       "native/gpu/cupti/trace_source.cc",
       "native/gpu/cupti/trace_tables.cc",

@@ -52,6 +52,9 @@ class TraceReader final : public Shared {
   [[nodiscard]] int64_t CpuNs() const { return thread_.CpuNs(); }
 
  private:
+  // Names in the folder are anybody's to make.
+  static constexpr size_t kMostKnownFiles = 4096;
+
   // A lane that a process has: in memory, or a file.
   struct Lane {
     std::unique_ptr<LaneReader> reader;
@@ -104,6 +107,8 @@ class TraceReader final : public Shared {
   void SeeCounts(Lane& lane, bool is_last);
   void SeeClock(Lane& lane);
   void ScanFolder();
+  // "4711 python3", as the key of rows of `state`.
+  static std::string KeyOf(uint32_t pid, const std::string& command);
   void SeeUntraceable(const std::string& name);
   void SeeClaims(int64_t now_ns, bool is_last);
   void SeeWaiting(Lane& lane, const std::string& known);
